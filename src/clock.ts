@@ -1,0 +1,28 @@
+/**
+ * The one way in which time comes into the server, so that tests can drive it.
+ */
+export interface Clock {
+  /** Milliseconds since the epoch (wall time: what is stored and shown). */
+  now(): number;
+  /** Calls `callback` once, `delayMs` from now; the returned function takes that back. Does not keep the process alive. */
+  after(delayMs: number, callback: () => void): () => void;
+  /** Calls `callback` every `periodMs`; the returned function stops it. Does not keep the process alive. */
+  every(periodMs: number, callback: () => void): () => void;
+}
+
+/** The longest delay a Node timer takes; a longer one would fire at once. */
+export const longestDelayMs = 2 ** 31 - 1;
+
+export const systemClock: Clock = {
+  now: () => Date.now(),
+  after(delayMs, callback) {
+    const timer = setTimeout(callback, Math.min(Math.max(delayMs, 0), longestDelayMs));
+    timer.unref();
+    return () => clearTimeout(timer);
+  },
+  every(periodMs, callback) {
+    const timer = setInterval(callback, periodMs);
+    timer.unref();
+    return () => clearInterval(timer);
+  },
+};
