@@ -1,0 +1,167 @@
+/**
+ * How a run's history is kept: what the row itself implies is never stored a second time.
+ *
+ * Event 1 (accepted) is implied by `created_at`, event 2 (first leased) by `started_at`, the terminal one by the row as
+ * it ended. What lies between is stored in chunks of JSON, each readable by itself. So a short run costs one row.
+ */
+import { isTerminal, type RunEvent, type Snapshot, TaskStatus, taskStatuses } from '../../run.ts';
+import type { Row } from './driver.ts';
+
+/** Events in one chunk, and about the size of a page of history. */
+export const chunkEvents = 500;
+
+/** `[seq, at, status, progress, message, attempt, extras?]` */
+type StoredEvent = [
+  seq: number,
+  at: number,
+  status: number,
+  progress: number,
+  message: string | null,
+  attempt: number,
+  extras?: { result?: unknown; error?: Snapshot['error']; text?: string; fields?: Record<string, unknown> },
+];
+
+export interface Chunk {
+  seq: number;
+  last: number;
+  count: number;
+  body: string;
+}
+
+export function encodeChunks(events: readonly RunEvent[]): Chunk[] {
+  const chunks: Chunk[] = [];
+  for (let from = 0; from < events.length; from += chunkEvents) {
+    const part = events.slice(from, from + chunkEvents);
+    const first = part[0] as RunEvent;
+    const last = part.at(-1) as RunEvent;
+    chunks.push({ seq: first.snapshot.seq, last: last.snapshot.seq, count: part.length, body: encode(part) });
+  }
+  return chunks;
+}
+
+function encode(events: readonly RunEvent[]): string {
+  let result: unknown = null;
+  const stored = events.map(({ kind, snapshot, text, fields }): StoredEvent => {
+    const event: StoredEvent = [
+      snapshot.seq,
+      Date.parse(snapshot.timestamp),
+      taskStatuses.indexOf(snapshot.status),
+      snapshot.progress,
+      snapshot.message,
+      snapshot.attempt,
+    ];
+    const extras: StoredEvent[6] = {};
+    // A result stands only where it changed: repeating a large one in every event would eat the history's budget.
+    if (snapshot.result !== result) extras.result = result = snapshot.result;
+    if (snapshot.error) extras.error = snapshot.error;
+    if (kind === 'log') {
+      extras.text = text ?? '';
+      if (fields) extras.fields = fields;
+    }
+    if (Object.keys(extras).length > 0) event.push(extras);
+    return event;
+  });
+  return JSON.stringify(stored);
+}
+
+export function decodeChunk(body: string, row: Row): RunEvent[] {
+  let result: unknown = null;
+  return (JSON.parse(body) as StoredEvent[]).map(
+    ([seq, at, status, progress, message, attempt, extras = {}]): RunEvent => {
+      if ('result' in extras) result = extras.result;
+      const snapshot: Snapshot = {
+        task_id: row.id as string,
+        state: row.state as string,
+        task: row.task as string,
+        status: taskStatuses[status] as TaskStatus,
+        progress,
+        message,
+        result,
+        error: extras.error ?? null,
+        attempt,
+        seq,
+        timestamp: new Date(at).toISOString(),
+      };
+      const client = row.client as string | null;
+      if (extras.text === undefined) return { kind: 'update', snapshot, client };
+      const event: RunEvent = { kind: 'log', snapshot, client, text: extras.text };
+      if (extras.fields) event.fields = extras.fields;
+      return event;
+    },
+  );
+}
+
+/** What stays of a chunk when the history outgrows its budget: its status changes. Null: nothing. */
+export function onlyStatusChanges(body: string, row: Row, before: TaskStatus | undefined): Chunk | null {
+  let status = before;
+  const kept = decodeChunk(body, row).filter(({ kind, snapshot }) => {
+    const changed = kind === 'update' && snapshot.status !== status;
+    status = snapshot.status;
+    return changed;
+  });
+  return encodeChunks(kept)[0] ?? null;
+}
+
+/** The status in which a chunk ends. */
+export function lastStatus(body: string): TaskStatus | undefined {
+  const last = (JSON.parse(body) as StoredEvent[]).at(-1);
+  return last && taskStatuses[last[2]];
+}
+
+/** Events 1 and 2, which every run's row implies. */
+export function openingEvents(row: Row): RunEvent[] {
+  const accepted: Snapshot = {
+    task_id: row.id as string,
+    state: row.state as string,
+    task: row.task as string,
+    status: TaskStatus.PENDING,
+    progress: 0,
+    message: null,
+    result: null,
+    error: null,
+    attempt: 0,
+    seq: 1,
+    timestamp: new Date(row.created_at as number).toISOString(),
+  };
+  const client = row.client as string | null;
+  const events: RunEvent[] = [{ kind: 'update', snapshot: accepted, client }];
+  if (row.started_at !== null) {
+    const timestamp = new Date(row.started_at as number).toISOString();
+    const leased: Snapshot = { ...accepted, status: TaskStatus.STARTING, attempt: 1, seq: 2, timestamp };
+    events.push({ kind: 'update', snapshot: leased, client });
+  }
+  return events;
+}
+
+/** The event that a finished run's row implies. */
+export function closingEvents(row: Row): RunEvent[] {
+  const snapshot = rowSnapshot(row);
+  return isTerminal(snapshot.status)
+    ? [{ kind: 'update', snapshot, client: row.client as string | null }]
+    : [];
+}
+
+export function rowSnapshot(row: Row): Snapshot {
+  return {
+    task_id: row.id as string,
+    state: row.state as string,
+    task: row.task as string,
+    status: taskStatuses[row.status as number] as TaskStatus,
+    progress: row.progress as number,
+    message: parseColumn(row.message) as string | null,
+    result: parseColumn(row.result),
+    error: parseColumn(row.error) as Snapshot['error'],
+    attempt: row.attempt as number,
+    seq: row.seq as number,
+    timestamp: new Date(row.at as number).toISOString(),
+  };
+}
+
+function parseColumn(value: Row[string] | undefined): unknown {
+  return typeof value === 'string' ? JSON.parse(value) : null;
+}
+
+/** A value as a JSON column; null stays NULL. */
+export function toColumn(value: unknown): string | null {
+  return value === null || value === undefined ? null : JSON.stringify(value);
+}

@@ -1,0 +1,84 @@
+/**
+ * The database's shape, as numbered steps: `user_version` says how many have been taken. Append only.
+ */
+import { StartError } from '../../errors.ts';
+import type { Database } from './driver.ts';
+
+const migrations: readonly string[] = [
+  `
+  -- One row a run. n is the order of acceptance. JSON columns hold JSON text (libsql cuts raw text at a NUL).
+  CREATE TABLE runs (
+    n          INTEGER PRIMARY KEY,
+    id         TEXT    NOT NULL UNIQUE,
+    state      TEXT    NOT NULL,
+    task       TEXT    NOT NULL,
+    client     TEXT,                         -- id of the client token; NULL: direct access
+    status     INTEGER NOT NULL,             -- place in taskStatuses; from 3 on terminal
+    progress   REAL    NOT NULL DEFAULT 0,
+    message    TEXT,                         -- JSON
+    result     TEXT,                         -- JSON
+    error      TEXT,                         -- JSON
+    attempt    INTEGER NOT NULL,
+    seq        INTEGER NOT NULL,             -- the latest event
+    at         INTEGER NOT NULL,             -- when it happened (ms)
+    input      TEXT,                         -- JSON; NULL: no body
+    created_at INTEGER NOT NULL,
+    started_at INTEGER,                      -- first lease
+    fence      INTEGER NOT NULL DEFAULT 0,   -- rises with each lease: a stale holder's writes change no row
+    reserved   INTEGER,                      -- no event beyond this seq has been shown to anybody
+    deaths     INTEGER NOT NULL DEFAULT 0,   -- attempts whose process died
+    cancel     INTEGER NOT NULL DEFAULT 0,   -- a cancel was accepted while it ran
+    tail       TEXT                          -- the last chunk of its history, committed with its end
+  ) STRICT;
+  CREATE INDEX runs_active ON runs (status, client, n) WHERE status < 3;
+  CREATE INDEX runs_client ON runs (client, state, n) WHERE client IS NOT NULL;
+  CREATE INDEX runs_ended  ON runs (client, state, at) WHERE client IS NOT NULL AND status >= 3;
+
+  -- History beyond what the row itself implies, in chunks: see history.ts.
+  CREATE TABLE events (
+    n       INTEGER NOT NULL,
+    seq     INTEGER NOT NULL,                -- of the chunk's first event
+    last    INTEGER NOT NULL,                -- of its last
+    count   INTEGER NOT NULL,
+    bytes   INTEGER NOT NULL,
+    trimmed INTEGER NOT NULL DEFAULT 0,      -- only its status changes are left
+    body    TEXT    NOT NULL,
+    PRIMARY KEY (n, seq)
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE tokens (
+    id         TEXT    PRIMARY KEY,
+    digest     TEXT    NOT NULL UNIQUE,
+    label      TEXT,
+    states     TEXT,                         -- JSON list; NULL: all
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER,
+    revoked_at INTEGER
+  ) STRICT;
+  `,
+];
+
+/** Brings a database up to date, each step in a transaction of its own. */
+export function migrate(database: Database, path: string): void {
+  const version = Number(database.prepare('PRAGMA user_version').get()?.user_version);
+  if (version > migrations.length) {
+    throw new StartError(
+      `${path} was written by a newer spyglass-tasks (its version is ${version}, this one knows ${migrations.length}). ` +
+        'Update spyglass-tasks, or name another folder with --data.',
+    );
+  }
+  for (let step = version; step < migrations.length; step++) {
+    database.exec('BEGIN IMMEDIATE');
+    try {
+      // Somebody else (a token command, a starting server) may have taken the step while this one waited.
+      if (Number(database.prepare('PRAGMA user_version').get()?.user_version) === step) {
+        database.exec(migrations[step] as string);
+        database.exec(`PRAGMA user_version = ${step + 1}`);
+      }
+      database.exec('COMMIT');
+    } catch (error) {
+      database.exec('ROLLBACK');
+      throw error;
+    }
+  }
+}

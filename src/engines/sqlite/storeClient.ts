@@ -1,0 +1,191 @@
+/**
+ * The main loop's end of the store thread. Group commit: while one batch is on its way to the disk, whatever arrives
+ * becomes the next one.
+ */
+import { createRequire } from 'node:module';
+import { Worker } from 'node:worker_threads';
+import { EngineUnavailableError } from '../../engine.ts';
+import { exitCode, StartError } from '../../errors.ts';
+import type { ClientToken } from '../../token.ts';
+import type {
+  Answer,
+  FromThread,
+  ReadAnswers,
+  ReadOperation,
+  StoreSettings,
+  ToThread,
+  WriteAnswers,
+  WriteOperation,
+} from './protocol.ts';
+
+/** How long the end of a run waits before it is offered again to a store that could not take it. */
+const retryMs = 500;
+
+interface Waiting {
+  operation: WriteOperation;
+  resolve(value: unknown): void;
+  reject(error: Error): void;
+}
+
+export interface StoreListener {
+  tokens(tokens: ClientToken[]): void;
+  trouble(reason: string | null): void;
+  warning(message: string): void;
+  /** The thread ended by itself: nothing can be stored any more. */
+  died(error: Error): void;
+}
+
+type Ready = Extract<FromThread, { kind: 'ready' }>;
+
+export class StoreClient {
+  readonly #settings: StoreSettings;
+  readonly #listener: StoreListener;
+  #worker: Worker | undefined;
+  #queue: Waiting[] = [];
+  #inFlight: Waiting[] = [];
+  #scheduled = false;
+  #retryTimer: NodeJS.Timeout | undefined;
+  readonly #reads = new Map<number, { resolve(value: unknown): void; reject(error: Error): void }>();
+  #nextTicket = 1;
+  #closing: (() => void) | undefined;
+
+  constructor(settings: StoreSettings, listener: StoreListener) {
+    this.#settings = settings;
+    this.#listener = listener;
+  }
+
+  /** Starts the thread; resolves when the database is open, rejects with a `StartError` when it cannot be. */
+  open(): Promise<Ready> {
+    // By its name in package.json, so that it is found from the sources (tests) as well as from dist.
+    const entry = createRequire(import.meta.url).resolve('#store-thread');
+    const worker = new Worker(entry, { workerData: this.#settings, execArgv: [], name: 'spyglass-store' });
+    this.#worker = worker;
+    return new Promise((resolve, reject) => {
+      worker.on('message', (message: FromThread) => {
+        if (message.kind === 'ready') resolve(message);
+        else if (message.kind === 'failed') {
+          reject(new StartError(message.message, message.exitCode ?? exitCode.failed));
+        } else this.#receive(message);
+      });
+      worker.on('error', (error) => {
+        reject(error);
+        this.#die(error);
+      });
+      worker.on('exit', () => this.#die(new Error('The store thread ended')));
+    });
+  }
+
+  write<O extends WriteOperation>(operation: O): Promise<WriteAnswers[O['op']]> {
+    return new Promise((resolve, reject) => {
+      this.#queue.push({ operation, resolve: resolve as (value: unknown) => void, reject });
+      this.#schedule();
+    });
+  }
+
+  read<O extends ReadOperation>(operation: O): Promise<ReadAnswers[O['op']]> {
+    return new Promise((resolve, reject) => {
+      if (!this.#worker) return reject(new EngineUnavailableError('the store is closed'));
+      const ticket = this.#nextTicket++;
+      this.#reads.set(ticket, { resolve: resolve as (value: unknown) => void, reject });
+      this.#post({ kind: 'read', ticket, operation });
+    });
+  }
+
+  /** Lets everything that was queued be committed, then closes the database. */
+  async close(): Promise<void> {
+    const worker = this.#worker;
+    if (!worker) return;
+    await new Promise<void>((resolve) => {
+      this.#closing = resolve;
+      this.#schedule();
+    });
+    await worker.terminate();
+  }
+
+  /** Sends the queue at the end of this turn of the loop: what the turn brought then shares one commit. */
+  #schedule(): void {
+    if (this.#scheduled || this.#inFlight.length > 0 || this.#retryTimer) return;
+    this.#scheduled = true;
+    setImmediate(() => {
+      this.#scheduled = false;
+      this.#send();
+    });
+  }
+
+  #send(): void {
+    if (this.#inFlight.length > 0 || !this.#worker) return;
+    if (this.#queue.length === 0) {
+      if (this.#closing) this.#post({ kind: 'close' });
+      return;
+    }
+    this.#inFlight = this.#queue;
+    this.#queue = [];
+    this.#post({ kind: 'write', operations: this.#inFlight.map(({ operation }) => operation) });
+  }
+
+  #post(message: ToThread): void {
+    this.#worker?.postMessage(message);
+  }
+
+  #receive(message: FromThread): void {
+    switch (message.kind) {
+      case 'written':
+        return this.#settle(message.answers);
+      case 'read': {
+        const reader = this.#reads.get(message.ticket);
+        this.#reads.delete(message.ticket);
+        if ('ok' in message.answer) reader?.resolve(message.answer.ok);
+        else reader?.reject(new EngineUnavailableError(message.answer.refused));
+        return;
+      }
+      case 'tokens':
+        return this.#listener.tokens(message.tokens);
+      case 'trouble':
+        return this.#listener.trouble(message.reason);
+      case 'warning':
+        return this.#listener.warning(message.message);
+      case 'closed': {
+        this.#worker = undefined;
+        this.#closing?.();
+      }
+    }
+  }
+
+  #settle(answers: readonly Answer[]): void {
+    const settled = this.#inFlight;
+    this.#inFlight = [];
+    const again: Waiting[] = [];
+    // First the next batch, then the answers: the disk works on while the loop hands these out.
+    const retrying = answers.some((answer) => 'retry' in answer && answer.retry);
+    if (!retrying) this.#send();
+    for (const [place, waiting] of settled.entries()) {
+      const answer = answers[place] as Answer;
+      if ('ok' in answer) waiting.resolve(answer.ok);
+      else if (answer.retry) again.push(waiting);
+      else waiting.reject(new EngineUnavailableError(answer.refused));
+    }
+    if (again.length > 0) this.#retryLater(again);
+    else this.#schedule();
+  }
+
+  #retryLater(again: Waiting[]): void {
+    this.#queue.unshift(...again);
+    this.#retryTimer = setTimeout(() => {
+      this.#retryTimer = undefined;
+      this.#schedule();
+    }, retryMs);
+  }
+
+  #die(error: Error): void {
+    if (!this.#worker) return;
+    this.#worker = undefined;
+    const lost = new EngineUnavailableError(`the store stopped: ${error.message}`);
+    for (const waiting of [...this.#inFlight, ...this.#queue]) waiting.reject(lost);
+    for (const reader of this.#reads.values()) reader.reject(lost);
+    this.#inFlight = [];
+    this.#queue = [];
+    this.#reads.clear();
+    this.#closing?.();
+    this.#listener.died(error);
+  }
+}
