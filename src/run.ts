@@ -80,8 +80,8 @@ export interface Run {
 
 /** What an attempt ended in, as a value: the executor makes it, the engine commits it. */
 export type Outcome =
-  /** `result` is JSON text, ready to be stored. */
-  | { kind: 'completed'; result: string }
+  /** `result` is a JSON value. */
+  | { kind: 'completed'; result: unknown }
   /** `stack` is logged for the admin and never shown to a caller. */
   | { kind: 'failed'; error: RunError; stack?: string }
   | { kind: 'cancelled' }

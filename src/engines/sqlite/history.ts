@@ -7,6 +7,10 @@
 import { isTerminal, type RunEvent, type Snapshot, TaskStatus, taskStatuses } from '../../run.ts';
 import type { Row } from './driver.ts';
 
+/** A run's history is kept up to these two; then its oldest events go, status changes excepted. */
+export const historyEvents = 10_000;
+export const historyBytes = 1024 * 1024;
+
 /** Events in one chunk, and about the size of a page of history. */
 export const chunkEvents = 500;
 

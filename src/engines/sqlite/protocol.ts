@@ -46,7 +46,15 @@ export type WriteOperation =
 
 export type ReadOperation =
   | { op: 'read'; id: string }
-  | { op: 'list'; client: string | null; state: string; limit: number; before?: string; active?: boolean; endedSince?: number }
+  | {
+      op: 'list';
+      client: string | null;
+      state: string;
+      limit: number;
+      before?: string;
+      active?: boolean;
+      endedSince?: number;
+    }
   | { op: 'history'; id: string; since: number };
 
 export interface WriteAnswers {
@@ -85,7 +93,6 @@ export type FromThread =
   | { kind: 'tokens'; tokens: ClientToken[] }
   /** Why starts are to be refused; null: all is well again. */
   | { kind: 'trouble'; reason: string | null }
-  | { kind: 'warning'; message: string }
   | { kind: 'closed' };
 
 export interface StoreSettings {

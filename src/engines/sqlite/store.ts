@@ -3,7 +3,7 @@
  */
 import { join } from 'node:path';
 import { type Database, openDatabase, type Row, type SqlValue, type Statement } from './driver.ts';
-import { chunkEvents, lastStatus, onlyStatusChanges } from './history.ts';
+import { chunkEvents, historyBytes, historyEvents, lastStatus, onlyStatusChanges } from './history.ts';
 import { migrate } from './migrations.ts';
 import type {
   NewRun,
@@ -15,10 +15,6 @@ import type {
   WriteOperation,
 } from './protocol.ts';
 import { databaseFile, insertToken, revokeToken } from './tokens.ts';
-
-/** A run's history is kept up to these two; then its oldest events go, status changes excepted. */
-export const historyEvents = 10_000;
-export const historyBytes = 1024 * 1024;
 
 const pending = 0;
 const starting = 1;
@@ -87,7 +83,9 @@ export class Store {
   }
 
   #recount(): void {
-    this.#waiting.reset(this.#all('SELECT client, count(*) AS count FROM runs WHERE status = 0 GROUP BY client', []));
+    this.#waiting.reset(
+      this.#all('SELECT client, count(*) AS count FROM runs WHERE status = 0 GROUP BY client', []),
+    );
   }
 
   #write(operation: WriteOperation): WriteAnswers[WriteOperation['op']] {
@@ -145,7 +143,18 @@ export class Store {
     const held = this.#run(
       `UPDATE runs SET status = ?, progress = ?, message = ?, result = ?, error = ?, seq = ?, at = ?, reserved = ?
        WHERE n = ? AND fence = ? AND status < 3`,
-      [run.status, run.progress, run.message, run.result, run.error, run.seq, run.at, reserved, run.n, run.fence],
+      [
+        run.status,
+        run.progress,
+        run.message,
+        run.result,
+        run.error,
+        run.seq,
+        run.at,
+        reserved,
+        run.n,
+        run.fence,
+      ],
     );
     if (held) this.#keepChunks(run);
     return outgrown ? this.#trimHistory(run.n) : true;
@@ -227,10 +236,10 @@ export class Store {
     const chunks = this.#all('SELECT * FROM events WHERE n = ? AND trimmed = 0 ORDER BY seq', [n]);
     for (const chunk of chunks.slice(0, -1)) {
       if (count <= historyEvents * 0.9 && bytes <= historyBytes * 0.9) break;
-      const previous = this.#get('SELECT body FROM events WHERE n = ? AND seq < ? ORDER BY seq DESC LIMIT 1', [
-        n,
-        chunk.seq as number,
-      ]);
+      const previous = this.#get(
+        'SELECT body FROM events WHERE n = ? AND seq < ? ORDER BY seq DESC LIMIT 1',
+        [n, chunk.seq as number],
+      );
       const kept = onlyStatusChanges(
         chunk.body as string,
         row,
@@ -303,10 +312,10 @@ export class Store {
     const bodies: string[] = [];
     let from = since;
     for (let count = 0; count < chunkEvents; ) {
-      const chunk = this.#get('SELECT last, count, body FROM events WHERE n = ? AND last > ? ORDER BY seq LIMIT 1', [
-        row.n as number,
-        from,
-      ]);
+      const chunk = this.#get(
+        'SELECT last, count, body FROM events WHERE n = ? AND last > ? ORDER BY seq LIMIT 1',
+        [row.n as number, from],
+      );
       if (!chunk) return { row, bodies, more: false };
       bodies.push(chunk.body as string);
       from = chunk.last as number;
@@ -323,7 +332,10 @@ export class Store {
 
   /** The oldest runs after `n`, in the order of acceptance. */
   oldest(after: number, limit: number): Row[] {
-    return this.#all('SELECT n, status, at, created_at FROM runs WHERE n > ? ORDER BY n LIMIT ?', [after, limit]);
+    return this.#all('SELECT n, status, at, created_at FROM runs WHERE n > ? ORDER BY n LIMIT ?', [
+      after,
+      limit,
+    ]);
   }
 
   /** Deletes runs with all that belongs to them. */

@@ -20,6 +20,7 @@ import type {
 
 /** How long the end of a run waits before it is offered again to a store that could not take it. */
 const retryMs = 500;
+const closeTimeoutMs = 5000;
 
 interface Waiting {
   operation: WriteOperation;
@@ -30,7 +31,6 @@ interface Waiting {
 export interface StoreListener {
   tokens(tokens: ClientToken[]): void;
   trouble(reason: string | null): void;
-  warning(message: string): void;
   /** The thread ended by itself: nothing can be stored any more. */
   died(error: Error): void;
 }
@@ -95,10 +95,16 @@ export class StoreClient {
   async close(): Promise<void> {
     const worker = this.#worker;
     if (!worker) return;
+    // A disk that is full may stay so: what is still owed then is found again at the next start, as after a crash.
+    let giveUp: NodeJS.Timeout | undefined;
     await new Promise<void>((resolve) => {
       this.#closing = resolve;
+      giveUp = setTimeout(resolve, closeTimeoutMs);
       this.#schedule();
     });
+    clearTimeout(giveUp);
+    clearTimeout(this.#retryTimer);
+    this.#worker = undefined;
     await worker.terminate();
   }
 
@@ -130,7 +136,8 @@ export class StoreClient {
   #receive(message: FromThread): void {
     switch (message.kind) {
       case 'written':
-        return this.#settle(message.answers);
+        this.#settle(message.answers);
+        return;
       case 'read': {
         const reader = this.#reads.get(message.ticket);
         this.#reads.delete(message.ticket);
@@ -139,11 +146,11 @@ export class StoreClient {
         return;
       }
       case 'tokens':
-        return this.#listener.tokens(message.tokens);
+        this.#listener.tokens(message.tokens);
+        return;
       case 'trouble':
-        return this.#listener.trouble(message.reason);
-      case 'warning':
-        return this.#listener.warning(message.message);
+        this.#listener.trouble(message.reason);
+        return;
       case 'closed': {
         this.#worker = undefined;
         this.#closing?.();

@@ -78,7 +78,11 @@ function serve({ folder, keepMs, keepRuns, driver }: StoreSettings): void {
       const reason = (error as Error).message;
       if (sqliteFault(error) === 'other') return commitApart(operations, reason);
       ballast.release();
-      setTrouble(sqliteFault(error) === 'busy' ? `the database in ${folder} is locked by another program` : `the disk under ${folder} is full (${reason})`);
+      setTrouble(
+        sqliteFault(error) === 'busy'
+          ? `the database in ${folder} is locked by another program`
+          : `the disk under ${folder} is full (${reason})`,
+      );
       return commitOwed(operations, reason);
     }
   }

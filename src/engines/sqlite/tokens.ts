@@ -15,7 +15,15 @@ export function readTokens(database: Database): ClientToken[] {
 
 export function insertToken(database: Database, token: ClientToken): void {
   const { id, digest, label, states, createdAt, expiresAt, revokedAt } = token;
-  const values: SqlValue[] = [id, digest, label, states && JSON.stringify(states), createdAt, expiresAt, revokedAt];
+  const values: SqlValue[] = [
+    id,
+    digest,
+    label,
+    states && JSON.stringify(states),
+    createdAt,
+    expiresAt,
+    revokedAt,
+  ];
   database
     .prepare(
       'INSERT INTO tokens (id, digest, label, states, created_at, expires_at, revoked_at) VALUES (?, ?, ?, ?, ?, ?, ?)',
@@ -28,7 +36,9 @@ export function revokeToken(database: Database, idOrDigest: string, now: number)
   database
     .prepare('UPDATE tokens SET revoked_at = coalesce(revoked_at, ?) WHERE id = ? OR digest = ?')
     .run([now, idOrDigest, idOrDigest]);
-  const row = database.prepare('SELECT * FROM tokens WHERE id = ? OR digest = ?').get([idOrDigest, idOrDigest]);
+  const row = database
+    .prepare('SELECT * FROM tokens WHERE id = ? OR digest = ?')
+    .get([idOrDigest, idOrDigest]);
   return row && fromRow(row);
 }
 

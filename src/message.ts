@@ -1,0 +1,51 @@
+/**
+ * One message on its way to whoever watches: made into text once, and framed once for each kind of connection.
+ */
+import {
+  eventMessage,
+  gapMessage,
+  isTerminal,
+  type RunEvent,
+  type Snapshot,
+  snapshotMessage,
+} from './run.ts';
+
+/** How a kind of connection wraps a message's JSON text. */
+export interface Framing {
+  readonly name: 'websocket';
+  /** `seq`: the number that the message has among its run's events. */
+  frame(json: string, seq: number): Buffer;
+}
+
+export class Message {
+  readonly event: RunEvent;
+  #frame: Buffer | undefined;
+
+  constructor(event: RunEvent) {
+    this.event = event;
+  }
+
+  get seq(): number {
+    return this.event.snapshot.seq;
+  }
+
+  get isTerminal(): boolean {
+    return isTerminal(this.event.snapshot.status);
+  }
+
+  framed(framing: Framing): Buffer {
+    this.#frame ??= framing.frame(eventMessage(this.event), this.seq);
+    return this.#frame;
+  }
+}
+
+/** What stands for messages that were passed over: one `gap`, then where the run stands. A terminal message is never replaced. */
+export function gapFrames(framing: Framing, missed: number, snapshot: Snapshot): Buffer[] {
+  const json = isTerminal(snapshot.status)
+    ? eventMessage({ kind: 'update', snapshot, client: null })
+    : snapshotMessage(snapshot);
+  return [
+    framing.frame(gapMessage(snapshot.task_id, missed, snapshot.seq), snapshot.seq),
+    framing.frame(json, snapshot.seq),
+  ];
+}

@@ -1,0 +1,111 @@
+/**
+ * Everybody who watches one run: history, page by page, until it meets the present; then what happens; then the end.
+ */
+import { Channel, type ChannelRules, drained, type Sink, type Subscriber } from './channel.ts';
+import type { Engine } from './engine.ts';
+import { gapFrames, Message } from './message.ts';
+import { isTerminal } from './run.ts';
+
+/** Messages kept while somebody watches, so that a reader who was slow for a moment misses nothing. */
+const keptMessages = 256;
+
+export class RunStream implements ChannelRules {
+  readonly #engine: Engine;
+  readonly #id: string;
+  readonly #channel = new Channel(this, keptMessages);
+
+  constructor(engine: Engine, id: string) {
+    this.#engine = engine;
+    this.#id = id;
+  }
+
+  publish(message: Message): void {
+    this.#channel.publish(message, message.seq);
+  }
+
+  /** Adds somebody who has the events up to `since`, and answers how to take them away. */
+  add(sink: Sink, since: number, client: string | null, left: (empty: boolean) => void): Subscriber {
+    const subscriber: Subscriber = {
+      sink,
+      client,
+      position: since,
+      live: false,
+      closed: false,
+      leave: () => {
+        if (subscriber.closed) return;
+        subscriber.closed = true;
+        this.#channel.subscribers.delete(subscriber);
+        left(this.#channel.subscribers.size === 0);
+      },
+    };
+    this.#channel.subscribers.add(subscriber);
+    this.#replay(subscriber).catch((error: Error) => this.#close(subscriber, 1011, error.message));
+    return subscriber;
+  }
+
+  /** History, no faster than it is read. */
+  async #replay(subscriber: Subscriber): Promise<void> {
+    for (let more = true; more; ) {
+      const history = await this.#engine.history(this.#id, subscriber.position);
+      if (subscriber.closed) return;
+      if (!history) return this.#close(subscriber, 1011, 'The run is no longer stored');
+      this.#send(
+        subscriber,
+        history.events.map((event) => new Message(event)),
+      );
+      more = history.more;
+      const last = history.events.at(-1);
+      if (last && isTerminal(last.snapshot.status)) return this.#end(subscriber);
+      // Everything had been seen before: there is nothing left to say.
+      if (!last && isTerminal(history.run.snapshot.status)) return this.#end(subscriber);
+      if (more) await drained(subscriber.sink);
+      if (subscriber.closed) return;
+    }
+    this.#catchUp(subscriber);
+  }
+
+  /** Brings a subscriber level with what the channel still has, else over a gap. */
+  #catchUp(subscriber: Subscriber): void {
+    const channel = this.#channel;
+    if (channel.head > subscriber.position && channel.latest) {
+      this.#send(subscriber, channel.after(subscriber.position) ?? [channel.latest]);
+    }
+    subscriber.live = true;
+    this.levelled(subscriber);
+  }
+
+  /** Messages in order, as one write; a hole in their numbers becomes one `gap` and the state behind it. */
+  #send(subscriber: Subscriber, messages: readonly Message[]): void {
+    const { sink } = subscriber;
+    const frames: Buffer[] = [];
+    for (const message of messages) {
+      const missed = message.seq - subscriber.position - 1;
+      if (missed < 0) continue;
+      if (missed === 0) frames.push(message.framed(sink.framing));
+      else frames.push(...gapFrames(sink.framing, missed, message.event.snapshot));
+      subscriber.position = message.seq;
+    }
+    if (frames.length > 0) sink.send(Buffer.concat(frames));
+  }
+
+  stalled(subscriber: Subscriber): void {
+    subscriber.sink.onDrain(() => {
+      if (!subscriber.closed) this.#catchUp(subscriber);
+    });
+  }
+
+  levelled(subscriber: Subscriber): void {
+    if (this.#channel.latest?.isTerminal) this.#end(subscriber);
+  }
+
+  #end(subscriber: Subscriber): void {
+    subscriber.leave();
+    subscriber.sink.end();
+  }
+
+  #close(subscriber: Subscriber, code: number, reason: string): void {
+    if (subscriber.closed) return;
+    subscriber.leave();
+    subscriber.sink.close(code, reason);
+  }
+}
