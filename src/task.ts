@@ -4,9 +4,9 @@
  * Importing a task file registers nothing. tsx loads a second copy of this module for `.ts` task files, so a declaration
  * is kept on the declared thing itself, under `Symbol.for` keys that every copy knows; `state.ts` reads it from there.
  */
-import { fileURLToPath } from 'node:url';
 import type { TaskStatus } from './run.ts';
 import type { InputSchema, SchemaOutput, ZodSchema } from './schema.ts';
+import { callSite } from './stack.ts';
 
 const stateBrand: unique symbol = Symbol.for('spyglass-tasks.state');
 const taskBrand: unique symbol = Symbol.for('spyglass-tasks.task');
@@ -133,6 +133,7 @@ export function monitoredBackgroundTask<Schema extends ZodSchema | undefined = u
       '@monitoredBackgroundTask needs parentheses: write @monitoredBackgroundTask() or @monitoredBackgroundTask({ ... })',
     );
   }
+  requireOptions('@monitoredBackgroundTask', options);
   const source = callSite(monitoredBackgroundTask);
   return (target: unknown, place: unknown) => {
     if (isStageThreeContext(place)) {
@@ -152,7 +153,8 @@ export function defineTask<Schema extends ZodSchema | undefined = undefined>(
   options: TaskOptions<Schema>,
   run: (task: TaskContext, ...args: TaskArgs<Schema>) => unknown,
 ): DefinedTask {
-  if (typeof options !== 'object' || options === null || typeof run !== 'function') {
+  requireOptions('defineTask', options);
+  if (typeof run !== 'function') {
     throw new TypeError(
       'defineTask takes the options and then the function: defineTask({ input }, async (task, args) => { ... })',
     );
@@ -200,8 +202,18 @@ function methodName(fits: boolean, name: unknown): string {
 }
 
 /** What a decorator without parentheses is given as its first argument: a method, a class or a prototype. */
-function isDecoratorTarget(value: object): boolean {
-  return typeof value === 'function' || Object.hasOwn(value, 'constructor');
+function isDecoratorTarget(value: unknown): boolean {
+  return (
+    typeof value === 'function' ||
+    (typeof value === 'object' && value !== null && Object.hasOwn(value, 'constructor'))
+  );
+}
+
+function requireOptions(who: string, options: unknown): void {
+  if (typeof options === 'object' && options !== null) return;
+  throw new TypeError(
+    `${who} takes an object of options, not ${String(options)}: ${who}({ description: '...' })`,
+  );
 }
 
 /** The slice of the stage-3 decorator context that is used here. */
@@ -215,18 +227,6 @@ interface StageThreeContext {
 
 function isStageThreeContext(place: unknown): place is StageThreeContext {
   return typeof place === 'object' && place !== null && 'addInitializer' in place;
-}
-
-/** `file:line` from which `callee` was called; null where the stack does not say. */
-function callSite(callee: (...args: never[]) => unknown): string | null {
-  const holder: { stack?: string } = {};
-  Error.captureStackTrace(holder, callee);
-  const place = /^\s*at (?:.*? \()?([^()]+?)(?:\?[^():]*)?:(\d+):\d+\)?$/.exec(
-    holder.stack?.split('\n')[1] ?? '',
-  );
-  if (!place?.[1] || place[1].startsWith('data:')) return null;
-  const file = place[1].startsWith('file:') ? fileURLToPath(place[1]) : place[1];
-  return `${file}:${place[2]}`;
 }
 
 /** What the compiler shows when something that is not a task is decorated: the reason stands in the type. */

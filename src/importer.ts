@@ -1,0 +1,7 @@
+/**
+ * Loaded through tsx by `taskFile.ts`, so that the `import()` below goes through tsx as well: all task files then share one
+ * module graph, and one second copy of this package, instead of having one each.
+ */
+export function importModule(url: string): Promise<object> {
+  return import(url);
+}

@@ -1,0 +1,186 @@
+/**
+ * States and tasks by name, and how a folder of task files becomes that.
+ */
+import { readdir, stat } from 'node:fs/promises';
+import { basename, extname, join, resolve } from 'node:path';
+import { StartError } from './errors.ts';
+import type { JsonSchema } from './jsonSchema.ts';
+import { readState, shortPath } from './state.ts';
+import { declaredTasks, isState, type StateDefinition, type TaskDefinition } from './task.ts';
+import { type ImportTaskFile, importFailure, taskFileImport } from './taskFile.ts';
+
+/** What `GET /api/tasks` answers. */
+export interface Catalogue {
+  states: {
+    name: string;
+    description: string | null;
+    tasks: {
+      name: string;
+      description: string | null;
+      /** null when the task takes no input. */
+      input: JsonSchema | null;
+      /** An input that is accepted; null when the task takes none, or none could be made. */
+      example: unknown;
+    }[];
+  }[];
+}
+
+/** The states that a server serves. There is no global one: it is filled, and then handed to the server. */
+export class Registry {
+  readonly #states = new Map<string, StateDefinition>();
+
+  /**
+   * Adds a state class, or what `defineState` gives. `origin.name` is the name of a class without a `stateName`,
+   * `origin.source` the file it comes from. Throws a `StartError` that says all that is wrong with the state.
+   */
+  add(state: unknown, origin: { name?: string; source?: string } = {}): StateDefinition {
+    const definition = readState(state, origin);
+    const other = this.#states.get(definition.name);
+    if (other) {
+      const places = [other, definition].map(({ source }) =>
+        source ? shortPath(source) : 'one that was added by hand',
+      );
+      throw new StartError(
+        `two states are called ${JSON.stringify(definition.name)}: ${places.join(' and ')}. Rename one, or set its static stateName`,
+      );
+    }
+    this.#states.set(definition.name, definition);
+    return definition;
+  }
+
+  /** In the order in which they were added: that of their file names, for a folder. */
+  states(): StateDefinition[] {
+    return [...this.#states.values()];
+  }
+
+  state(name: string): StateDefinition | undefined {
+    return this.#states.get(name);
+  }
+
+  task(state: string, name: string): TaskDefinition | undefined {
+    return this.#states.get(state)?.tasks.get(name);
+  }
+
+  catalogue(): Catalogue {
+    const states = this.states().map(({ name, description, tasks }) => ({
+      name,
+      description,
+      tasks: [...tasks.values()].map((task) => ({
+        name: task.name,
+        description: task.description,
+        input: task.input?.jsonSchema ?? null,
+        example: task.input?.example ?? null,
+      })),
+    }));
+    return { states };
+  }
+}
+
+/**
+ * Loads the states of a folder: each `<name>.ts`, `<name>.js` and `<name>/index.ts|js` directly in it is one. What begins
+ * with `_` or `.`, tests and `.d.ts` files are passed over, as is whatever is no such file.
+ *
+ * Throws one `StartError` that names every file that is wrong, and why.
+ */
+export async function loadRegistry(folder: string): Promise<Registry> {
+  const root = resolve(folder);
+  const { files, passedOver } = await findTaskFiles(root);
+  if (files.length === 0) {
+    const seen = passedOver.length > 0 ? ` Passed over: ${passedOver.join(', ')}.` : ' It is empty.';
+    throw new StartError(
+      `There are no task files in ${shortPath(root)}: put a <name>.ts, or a <name>/index.ts, there for each state.${seen}`,
+    );
+  }
+  const registry = new Registry();
+  const importFile = taskFileImport(root);
+  const problems: string[] = [];
+  for (const { name, file } of files) {
+    try {
+      registry.add(await stateIn(file, importFile), { name, source: file });
+    } catch (error) {
+      if (!(error instanceof StartError)) throw error;
+      problems.push(...error.message.split('\n').map((line) => `${shortPath(file)}: ${line}`));
+    }
+  }
+  if (problems.length > 0) {
+    throw new StartError(
+      `The task files in ${shortPath(root)} cannot be served:\n${problems.map((problem) => `  ${problem}`).join('\n')}`,
+    );
+  }
+  return registry;
+}
+
+interface TaskFile {
+  /** The state's name, as its file or folder gives it. */
+  name: string;
+  file: string;
+}
+
+async function findTaskFiles(root: string): Promise<{ files: TaskFile[]; passedOver: string[] }> {
+  const entries = await readdir(root).catch((error: NodeJS.ErrnoException) => {
+    const folder = shortPath(root);
+    if (error.code === 'ENOENT')
+      throw new StartError(`There is no folder ${folder}: give the folder of your task files`);
+    if (error.code === 'ENOTDIR')
+      throw new StartError(`${folder} is a file: give the folder that your task files are in`);
+    throw new StartError(`The folder ${folder} cannot be read: ${error.message}`);
+  });
+  const files: TaskFile[] = [];
+  const passedOver: string[] = [];
+  for (const entry of entries.sort()) {
+    if (/^[._]/.test(entry)) {
+      passedOver.push(entry);
+      continue;
+    }
+    const path = join(root, entry);
+    const info = await stat(path).catch(() => undefined);
+    const found = info?.isDirectory()
+      ? (await readdir(path)).filter((name) => /^index\.[jt]s$/.test(name)).map((name) => join(path, name))
+      : isTaskFile(entry)
+        ? [path]
+        : [];
+    if (found.length === 0) passedOver.push(info?.isDirectory() ? `${entry}/ (has no index.ts)` : entry);
+    const name = info?.isDirectory() ? entry : basename(entry, extname(entry));
+    files.push(...found.map((file) => ({ name, file })));
+  }
+  return { files, passedOver };
+}
+
+function isTaskFile(name: string): boolean {
+  return /\.[jt]s$/.test(name) && !/\.(d|test|spec)\.[jt]s$/.test(name);
+}
+
+/** The one state that a task file exports, under whatever name. */
+async function stateIn(file: string, importFile: ImportTaskFile): Promise<unknown> {
+  let module: object;
+  try {
+    module = await importFile(file);
+  } catch (error) {
+    const { reason, place } = importFailure(file, error);
+    throw new StartError(place ? `${reason} (${shortPath(place)})` : reason);
+  }
+  const exported = new Set(
+    Object.entries(module).flatMap(([name, value]) => [value, ...commonJsExports(name, value)]),
+  );
+  const states = [...exported].filter(isState);
+  if (states.length === 1) return states[0];
+  if (states.length > 1) {
+    const names = states.map((state) => state.name).join(', ');
+    throw new StartError(
+      `it exports ${states.length} states (${names}), and one is what a file has: give each its own file`,
+    );
+  }
+  const stray = [...exported].find((value) => typeof value === 'function' && declaredTasks(value).length > 0);
+  throw new StartError(
+    stray
+      ? `the class ${(stray as { name: string }).name} has tasks but is not a state: let it extend MonitorState`
+      : 'it exports no state: export a class that extends MonitorState or a defineState(...), or let the name of a helper begin with "_"',
+  );
+}
+
+/** `module.exports = { ... }` arrives as the default export. */
+function commonJsExports(name: string, value: unknown): unknown[] {
+  return name === 'default' && typeof value === 'object' && value !== null && !isState(value)
+    ? Object.values(value)
+    : [];
+}
