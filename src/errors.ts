@@ -6,6 +6,7 @@
 export const errorTable = {
   'bad-request': [400, 'The request cannot be understood'],
   'invalid-json': [400, 'The body is not valid JSON'],
+  'refused-json': [400, 'The body is JSON that the server does not take'],
   'invalid-input': [400, 'The input does not fit the task'],
   'invalid-query': [400, 'The query parameters are not valid'],
   'unknown-token': [401, 'The client token is not valid'],
@@ -35,6 +36,17 @@ export type ErrorCode = keyof typeof errorTable;
 export interface FieldError {
   path: string;
   message: string;
+}
+
+/** What a caller sent, as an error may repeat it: quoted, and cut to what helps to recognise it. */
+export function shown(value: string): string {
+  return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value);
+}
+
+/** Names for a sentence: all of a few, or the first of many. */
+export function listed(names: readonly string[]): string {
+  const few = names.slice(0, 20).join(', ');
+  return names.length > 20 ? `${few} and ${names.length - 20} more` : few;
 }
 
 /** An error that a caller is answered with, as a problem document (RFC 9457). `message` becomes its `detail`. */

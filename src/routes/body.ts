@@ -1,0 +1,57 @@
+/**
+ * Request bodies: JSON, or nothing.
+ */
+import type { IncomingMessage } from 'node:http';
+import type { FastifyInstance } from 'fastify';
+import { RequestError, shown } from '../errors.ts';
+import { parseBody } from '../json.ts';
+
+export const bodyLimitBytes = 1024 * 1024;
+
+/** After this, `request.body` is a `JsonBody`, or undefined when nothing was sent. */
+export function readJsonBodies(app: FastifyInstance): void {
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, bytes, done) => {
+    const type = request.headers['content-type'];
+    if (bytes.length > 0 && type !== 'application/json' && !isJson(type)) throw notJson(type);
+    done(null, parseBody(bytes as Buffer));
+  });
+  // Any other type is fine as long as it is the type of nothing, which a chunked body shows only when it is read.
+  app.addContentTypeParser('*', (request, payload, done) => {
+    payload.once('readable', () => {
+      if (payload.read() === null) done(null, undefined);
+      else done(notJson(request.headers['content-type']));
+    });
+  });
+}
+
+/** Throws a 415 for a body that is not plain JSON in UTF-8, as far as its headers tell: before any of it is read. */
+export function checkBodyType({ headers }: IncomingMessage): void {
+  const { 'content-type': type, 'content-encoding': encoding } = headers;
+  if (type === 'application/json' && encoding === undefined) return;
+  const length = Number(headers['content-length'] ?? 0);
+  if (length === 0 && headers['transfer-encoding'] === undefined) return;
+  if (encoding !== undefined && encoding !== 'identity') {
+    const detail = `A body with Content-Encoding ${shown(encoding)} is not read. Send it without.`;
+    throw new RequestError('unsupported-media-type', detail, { headers: { 'accept-encoding': 'identity' } });
+  }
+  if (length > 0 && !isJson(type)) throw notJson(type);
+}
+
+/** `application/json`, whose only encoding is UTF-8 (RFC 8259, section 8.1). Types that end in `+json` mean more than JSON. */
+function isJson(type: string | undefined): boolean {
+  const [mediaType, ...parameters] = (type ?? '').toLowerCase().split(';');
+  if (mediaType?.trim() !== 'application/json') return false;
+  return parameters.every((parameter) => {
+    const [name, value = ''] = parameter.split('=');
+    return name?.trim() !== 'charset' || /^\s*"?utf-?8"?\s*$/.test(value);
+  });
+}
+
+function notJson(type: string | undefined): RequestError {
+  const found = type === undefined ? 'has no Content-Type' : `is ${shown(type)}`;
+  return new RequestError(
+    'unsupported-media-type',
+    `The body ${found}. Send JSON, encoded as UTF-8, with the header "Content-Type: application/json".`,
+  );
+}

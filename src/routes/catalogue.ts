@@ -1,0 +1,15 @@
+/**
+ * What can be started: every state and task, with its input as JSON Schema.
+ */
+import type { FastifyInstance } from 'fastify';
+import { checkQuery, type RouteParts } from './parts.ts';
+import { asJson } from './runs.ts';
+
+export function catalogueRoutes(app: FastifyInstance, { registry }: RouteParts): void {
+  let catalogue: string | undefined;
+  app.get('/api/tasks', async (request, reply) => {
+    checkQuery(request);
+    catalogue ??= JSON.stringify(registry.catalogue());
+    return asJson(reply, catalogue);
+  });
+}

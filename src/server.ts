@@ -1,0 +1,147 @@
+/**
+ * The composition: a config becomes an engine, an app and a server that can be started and stopped.
+ */
+import type { FastifyInstance } from 'fastify';
+import { Auth } from './auth.ts';
+import { type Clock, systemClock } from './clock.ts';
+import { type Config, completeConfig } from './config.ts';
+import type { Engine } from './engine.ts';
+import { openEngine } from './engines/open.ts';
+import { createExecute, type ExecuteOptions } from './executor.ts';
+import { Guard } from './guard.ts';
+import { createApp, type HttpTimeouts } from './http.ts';
+import { type Listening, listen } from './listen.ts';
+import { createLog, type Log } from './logging.ts';
+import { loadRegistry, type Registry } from './registry.ts';
+import { Subscribers } from './subscribers.ts';
+
+export interface ServerOptions extends Partial<Config> {
+  /** Serves these states instead of those in `folder`. */
+  registry?: Registry;
+  /** Where log lines go. Default: standard output, as `logLevel` and `logFormat` say. */
+  log?: Log;
+  /** Default: the system's. */
+  clock?: Clock;
+  /** How long HTTP clients may take. Default: 10 s for the headers, 30 s for a request. */
+  timeouts?: HttpTimeouts;
+}
+
+/** A server that has done nothing yet: `listen` opens the data folder and serves. Throws a `StartError` for options that cannot stand. */
+export function createServer(options: ServerOptions = {}): Server {
+  return new Server(options);
+}
+
+interface Running {
+  engine: Engine;
+  auth: Auth;
+  subscribers: Subscribers;
+  app: FastifyInstance;
+  listening: Listening;
+}
+
+export class Server {
+  readonly config: Config;
+  readonly log: Log;
+  readonly #options: ServerOptions;
+  #registry: Registry | undefined;
+  #starting: Promise<Running> | undefined;
+  #isStopping = false;
+  #stopped: Promise<void> | undefined;
+
+  constructor(options: ServerOptions) {
+    const { registry: _registry, log, clock: _clock, timeouts: _timeouts, ...given } = options;
+    this.config = completeConfig(given);
+    this.#options = options;
+    this.log =
+      log ??
+      createLog({
+        level: this.config.logLevel,
+        format: this.config.logFormat,
+        write: (line) => process.stdout.write(line),
+      });
+  }
+
+  /** What is served; undefined before `listen`. */
+  get registry(): Registry | undefined {
+    return this.#registry;
+  }
+
+  /**
+   * Loads the tasks, opens the data folder, takes back the runs that a dead process left, and serves. Resolves when
+   * requests are answered. Throws a `StartError` that says what is in the way.
+   */
+  async listen(): Promise<Pick<Listening, 'url' | 'addresses'>> {
+    if (this.#starting) throw new Error('This server has been started before. Create another one.');
+    this.#starting = this.#start();
+    const { url, addresses } = (await this.#starting).listening;
+    return { url, addresses };
+  }
+
+  /**
+   * Refuses new starts, gives running attempts `graceMs` to end, hands the rest back to be run again, tells the watchers to
+   * come back later, and closes. Reads and watches are answered until then. Calling it again waits for the same end.
+   */
+  stop(graceMs = this.config.graceMs): Promise<void> {
+    this.#isStopping = true;
+    this.#stopped ??= this.#stop(graceMs);
+    return this.#stopped;
+  }
+
+  async #start(): Promise<Running> {
+    const { config, log } = this;
+    const clock = this.#options.clock ?? systemClock;
+    const registry = this.#options.registry ?? (await loadRegistry(config.folder));
+    const onCrash = (state: string, task: string) => registry.task(state, task)?.onCrash ?? 'retry';
+    const { engine, tokens } = await openEngine(config, { clock, log, onCrash });
+    const subscribers = new Subscribers(engine, clock);
+    engine.onEvent((event) => subscribers.receive(event));
+    await engine.open();
+    try {
+      const auth = new Auth(tokens, clock);
+      await auth.start((token) =>
+        subscribers.closeClient(token, 1008, 'The client token was revoked or has expired'),
+      );
+      const parts = { registry, engine, subscribers, auth, config, clock, log };
+      const app = await createApp(
+        { ...parts, guard: new Guard(config), isStopping: () => this.#isStopping },
+        this.#options.timeouts,
+      );
+      const listening = await listen(app, config.host, config.port, log);
+      this.#registry = registry;
+      // Only now: a server that cannot listen must not have run anything.
+      engine.start(
+        createExecute(registry, { tokenLabel: (client) => auth.label(client), onFailure: logFailure(log) }),
+      );
+      return { engine, auth, subscribers, app, listening };
+    } catch (error) {
+      await engine.close();
+      throw error;
+    }
+  }
+
+  async #stop(graceMs: number): Promise<void> {
+    const running = await this.#starting?.catch(() => undefined);
+    if (!running) return;
+    const { engine, auth, subscribers, app, listening } = running;
+    await engine.drain(graceMs);
+    auth.stop();
+    subscribers.closeAll(1001, 'The server is stopping: reconnect with ?since= your last seq');
+    listening.close();
+    await closeApp(app);
+    await engine.close();
+  }
+}
+
+function logFailure(log: Log): ExecuteOptions['onFailure'] {
+  return ({ id, state, task, attempt }, { name, message }, stack) => {
+    const error = Object.assign(new Error(message), { name, stack: stack ?? `${name}: ${message}` });
+    log('warn', 'A run failed', { task_id: id, state, task, attempt, error });
+  };
+}
+
+/** Answers what is being asked, for a moment; a connection that is still busy then would never let go. */
+async function closeApp(app: FastifyInstance): Promise<void> {
+  const timer = setTimeout(() => app.server.closeAllConnections(), 2000);
+  await app.close();
+  clearTimeout(timer);
+}
