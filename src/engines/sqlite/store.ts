@@ -16,6 +16,9 @@ import type {
 } from './protocol.ts';
 import { databaseFile, insertToken, revokeToken } from './tokens.ts';
 
+// `status < 3` stands in every query for active runs, next to what it already implies: SQLite uses a partial index only for a
+// query that repeats the index's own condition (https://www.sqlite.org/partialindex.html).
+
 const pending = 0;
 const starting = 1;
 const cancelled = 5;
@@ -57,7 +60,7 @@ export class Store {
 
   /** Runs that were leased when the process died. */
   interrupted(): Row[] {
-    return this.#all('SELECT * FROM runs WHERE status IN (1, 2) ORDER BY n', []);
+    return this.#all('SELECT * FROM runs WHERE status < 3 AND status IN (1, 2) ORDER BY n', []);
   }
 
   /** Runs the operations as one commit: on disk when this returns, undone when it throws. */
@@ -84,7 +87,10 @@ export class Store {
 
   #recount(): void {
     this.#waiting.reset(
-      this.#all('SELECT client, count(*) AS count FROM runs WHERE status = 0 GROUP BY client', []),
+      this.#all(
+        'SELECT client, count(*) AS count FROM runs WHERE status < 3 AND status = 0 GROUP BY client',
+        [],
+      ),
     );
   }
 
@@ -131,7 +137,7 @@ export class Store {
       const row = this.#get(
         `UPDATE runs SET status = 1, attempt = attempt + 1, seq = seq + 1, at = ?, started_at = coalesce(started_at, ?),
            fence = fence + 1, progress = 0, message = NULL, result = NULL, error = NULL
-         WHERE n = (SELECT n FROM runs WHERE status = 0 AND client IS ? ORDER BY n LIMIT 1) RETURNING *`,
+         WHERE n = (SELECT n FROM runs WHERE status < 3 AND status = 0 AND client IS ? ORDER BY n LIMIT 1) RETURNING *`,
         [at, at, client],
       );
       if (row) leased.push(row);
@@ -281,7 +287,7 @@ export class Store {
     const { client, state, limit } = query;
     if (query.active) {
       return this.#all(
-        `SELECT * FROM runs WHERE status < 3 AND client IS ? AND state = ?
+        `SELECT * FROM runs WHERE status < 3 AND status IN (0, 1, 2) AND client IS ? AND state = ?
            AND n < coalesce((SELECT n FROM runs WHERE id = ?), 9e15) ORDER BY n DESC LIMIT ?`,
         [client, state, query.before ?? null, limit],
       );
