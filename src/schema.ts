@@ -47,22 +47,27 @@ export function toInputSchema(schema: unknown): InputSchema {
         ? { ok: true, value: result.data }
         : { ok: false, errors: fieldErrors(result.error.issues) };
     } catch (error) {
-      return { ok: false, errors: [{ path: '', message: failureSentence(error) }] };
+      const message = isAsync(safeParse, value)
+        ? asyncSchema
+        : `The input schema failed on this input: ${messageOf(error)}`;
+      return { ok: false, errors: [{ path: '', message }] };
     }
   };
   const jsonSchema = selfContained(describe(schema));
-  refuseAsync(safeParse, candidates(jsonSchema));
+  const examples = candidates(jsonSchema);
+  if ([undefined, ...examples].some((input) => isAsync(safeParse, input))) throw new TypeError(asyncSchema);
   return {
     parse,
     jsonSchema,
     optional: parse(undefined).ok,
-    example: candidates(jsonSchema).find((candidate) => candidate !== undefined && parse(candidate).ok),
+    example: examples.find((candidate) => candidate !== undefined && parse(candidate).ok),
   };
 }
 
 /** The slice of zod that is used: the same in 3 and 4. */
 type SafeParse = (
   value: unknown,
+  options?: { jitless: boolean },
 ) => { success: true; data: unknown } | { success: false; error: { issues: Issue[] } };
 
 interface Issue {
@@ -81,7 +86,7 @@ function safeParseOf(schema: unknown): SafeParse {
     const own = (schema as { safeParse?: SafeParse }).safeParse;
     return typeof own === 'function'
       ? own.bind(schema)
-      : (value) => coreSafeParse(schema, value) as ReturnType<SafeParse>;
+      : (value, options) => coreSafeParse(schema, value, options) as ReturnType<SafeParse>;
   }
   if (isZod3(schema)) return schema.safeParse.bind(schema);
   throw new TypeError(
@@ -161,28 +166,21 @@ function candidates(schema: JsonSchema): unknown[] {
   ];
 }
 
-/** A check that is asynchronous shows itself only when it is run, so each candidate is tried, and nothing at all. */
-function refuseAsync(safeParse: SafeParse, inputs: unknown[]): void {
-  for (const input of [undefined, ...inputs]) {
-    try {
-      safeParse(input);
-    } catch (error) {
-      if (isAsyncSchemaError(error)) throw new TypeError(asyncSchema);
-    }
-  }
-}
-
 const asyncSchema =
   'The input schema has an asynchronous refinement or transform: input is checked before a start is answered, so do what takes time in the task itself';
 
-/** zod 4 has a class for it, which may be another copy's; both say which method to use instead. */
-function isAsyncSchemaError(error: unknown): boolean {
-  return error instanceof Error && error.message.includes('parseAsync');
-}
-
-function failureSentence(error: unknown): string {
-  if (isAsyncSchemaError(error)) return asyncSchema;
-  return `The input schema failed on this input: ${messageOf(error)}`;
+/**
+ * A check that is asynchronous shows itself only when it is run. zod 4 has a class for that error, which may be another
+ * copy's, and zod 3 has none, but both say which method to use instead. (The code that zod 4 compiles for objects trips over
+ * a promise with another error, so it is told not to use it.)
+ */
+function isAsync(safeParse: SafeParse, input: unknown): boolean {
+  try {
+    safeParse(input, { jitless: true });
+    return false;
+  } catch (error) {
+    return messageOf(error).includes('parseAsync');
+  }
 }
 
 function messageOf(error: unknown): string {
