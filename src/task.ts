@@ -241,35 +241,31 @@ export interface NotATask<Reason extends string, Expected = unknown> {
  * and not two overloads, because the compiler's report on overloads buries the reason.
  */
 export type TaskDecorator<Args extends unknown[]> = <Target, Place, Descriptor = undefined>(
-  target: Checked<Target, Place, Descriptor, Args>,
+  target: Checked<MethodOf<Target, Place, Descriptor>, Args, Target>,
   place: Place,
   descriptor?: Descriptor,
 ) => void;
 
-type Checked<Target, Place, Descriptor, Args extends unknown[]> = [Descriptor] extends [
-  TypedPropertyDescriptor<infer Method>,
-]
+/** The method that is decorated; never, when it is not static. */
+type MethodOf<Target, Place, Descriptor> = [Descriptor] extends [TypedPropertyDescriptor<infer Method>]
   ? Target extends abstract new (
       ...args: never[]
     ) => unknown
-    ? Fitting<Method, Args, Target>
-    : NotStatic
+    ? Method
+    : never
   : Place extends { kind: 'method'; static: true }
-    ? Fitting<Target, Args, Target>
-    : NotStatic;
-
-type NotStatic = NotATask<'A task must be a static method'>;
+    ? Target
+    : never;
 
 /** `Target` when `Method` can be called as a task, else why not. */
-type Fitting<Method, Args extends unknown[], Target> = Method extends (
-  task: TaskContext,
-  ...args: Args
-) => unknown
-  ? Target
-  : Method extends (first: infer First, ...rest: never[]) => unknown
-    ? TaskContext extends First
-      ? Args extends [infer Input]
-        ? NotATask<'The second parameter of the task does not take what its input schema gives', Input>
-        : NotATask<'A task with a second parameter needs an input schema: @monitoredBackgroundTask({ input: ... })'>
-      : NotATask<'The first parameter of a task must be its context: task: TaskContext', TaskContext>
-    : NotStatic;
+type Checked<Method, Args extends unknown[], Target> = [Method] extends [never]
+  ? NotATask<'A task must be a static method'>
+  : Method extends (task: TaskContext, ...args: Args) => unknown
+    ? Target
+    : Method extends (first: infer First, ...rest: never[]) => unknown
+      ? TaskContext extends First
+        ? Args extends [infer Input]
+          ? NotATask<'The second parameter of the task does not take what its input schema gives', Input>
+          : NotATask<'A task with a second parameter needs an input schema: @monitoredBackgroundTask({ input: ... })'>
+        : NotATask<'The first parameter of a task must be its context: task: TaskContext', TaskContext>
+      : NotATask<'A task must be a static method'>;
