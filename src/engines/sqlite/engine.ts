@@ -200,16 +200,20 @@ export class SqliteEngine implements Engine {
   #leased(row: Row): void {
     const snapshot = rowSnapshot(row);
     const client = row.client as string | null;
-    this.#emit({ kind: 'update', snapshot, client });
+    const event: RunEvent = { kind: 'update', snapshot, client };
+    this.#emit(event);
     const { task_id: id, state, task, attempt } = snapshot;
     const input = row.input as string | null;
-    this.#begin(
-      { n: row.n as number, fence: row.fence as number, id, state, task, client, input, attempt },
-      snapshot,
-    );
+    const lease = { n: row.n as number, fence: row.fence as number, id, state, task, client, input, attempt };
+    const run = this.#begin(lease, snapshot);
+    // The first lease is implied by the run's row; a later one is an event to be stored like any other.
+    if (attempt > 1) {
+      run.unflushed.push(event);
+      this.#unwritten.add(run);
+    }
   }
 
-  #begin(lease: ConstructorParameters<typeof LiveRun>[1], snapshot: Run['snapshot']): void {
+  #begin(lease: ConstructorParameters<typeof LiveRun>[1], snapshot: Run['snapshot']): LiveRun {
     const run = new LiveRun(this.#host, lease, snapshot);
     this.#live.set(run.id, run);
     if (this.#begun.push(run) === 1) {
@@ -222,6 +226,7 @@ export class SqliteEngine implements Engine {
         }
       });
     }
+    return run;
   }
 
   #attempt(run: LiveRun): void {

@@ -26,10 +26,12 @@ const mostReserved = 16_384;
 /** After so many words in one turn of the event loop an attempt is made to wait for the next one. */
 const wordsPerTick = 256;
 
-/** What one tick may hold of log lines, and what may wait for the disk: past it the oldest lines go. */
-const heldEvents = 10_000;
+/** What may wait for a number: a task that logs without awaiting, or a store that does not answer, can bring much. */
+const heldWords = 50_000;
+const heldBytes = 16 * 1024 * 1024;
 
-type Word = RunPatch | { text: string; fields: Record<string, unknown> | undefined };
+type Line = { text: string; fields: Record<string, unknown> | undefined };
+type Word = RunPatch | Line;
 
 /** Who a live run belongs to: told when it has something to number, and when a status must reach the disk at once. */
 export interface LiveRunHost {
@@ -75,6 +77,7 @@ export class LiveRun implements LeasedRun, AttemptContext {
   /** Events and bytes of history on disk, about; unknown for a run that had a life before this lease. */
   #kept = { count: 0, bytes: 0 };
   #words: Word[] = [];
+  #heldBytes = 0;
   #spoken = 0;
   #controller: AbortController | undefined;
   #aborted: AbortReason | undefined;
@@ -118,6 +121,8 @@ export class LiveRun implements LeasedRun, AttemptContext {
   log(text: string, fields: Record<string, unknown> | undefined): Promise<void> {
     if (this.closed) return resolved;
     this.#words.push({ text, fields });
+    this.#heldBytes += text.length;
+    if (this.#words.length > heldWords || this.#heldBytes > heldBytes) this.#mergeHeld();
     return this.#speak();
   }
 
@@ -149,7 +154,7 @@ export class LiveRun implements LeasedRun, AttemptContext {
       taken++;
     }
     this.#words = taken === this.#words.length ? [] : this.#words.slice(taken);
-    if (this.#words.length > heldEvents) this.#mergeHeld();
+    if (this.#words.length === 0) this.#heldBytes = 0;
     this.#keep(events);
     return events;
   }
@@ -171,7 +176,7 @@ export class LiveRun implements LeasedRun, AttemptContext {
     return this.snapshot.seq < this.reserved;
   }
 
-  #next(change: RunPatch & { status?: TaskStatus }, line?: Extract<Word, { text: string }>): RunEvent {
+  #next(change: RunPatch & { status?: TaskStatus }, line?: Line): RunEvent {
     const timestamp = new Date(this.#host.now()).toISOString();
     this.snapshot = { ...this.snapshot, ...change, seq: this.snapshot.seq + 1, timestamp };
     const event: RunEvent = { kind: 'update', snapshot: this.snapshot, client: this.client };
@@ -185,20 +190,23 @@ export class LiveRun implements LeasedRun, AttemptContext {
 
   #keep(events: readonly RunEvent[]): void {
     this.unflushed.push(...events);
-    const over = this.unflushed.length - this.#flushing - heldEvents;
-    // The store cannot keep up: the oldest go, and a reader is told of them as a gap.
+    const over = this.unflushed.length - this.#flushing - historyEvents;
+    // More than a history keeps anyway: the oldest go, and a reader is told of them as a gap.
     if (over > 0) this.unflushed.splice(this.#flushing, over);
   }
 
-  /** Too much was said to be numbered: the updates melt into one, and the newest log lines are kept. */
+  /** More was said than can be held: the updates melt into one, and a line takes the place of the oldest lines. */
   #mergeHeld(): void {
     const patch: RunPatch = {};
-    const lines = this.#words.filter((word) => {
+    const lines = this.#words.filter((word): word is Line => {
       if ('text' in word) return true;
       Object.assign(patch, word);
       return false;
     });
-    this.#words = [...lines.slice(-heldEvents), patch];
+    const kept = lines.slice(-heldWords / 2);
+    const text = `${lines.length - kept.length} log lines were dropped here: the task logs faster than they can be stored.`;
+    this.#words = [{ text, fields: undefined }, ...kept, patch];
+    this.#heldBytes = kept.reduce((sum, line) => sum + line.text.length, 0);
   }
 
   /** Takes what is not on disk yet as one write; `flushed` or `flushFailed` is to be called with what came of it. */
@@ -216,7 +224,8 @@ export class LiveRun implements LeasedRun, AttemptContext {
       this.#kept.bytes += body.length;
     }
     const outgrown = this.#kept.count > historyEvents || this.#kept.bytes > historyBytes;
-    return { update, reserved: this.snapshot.seq + this.reserveSize, outgrown };
+    const wanted = Math.min(2 * this.#words.length, mostReserved);
+    return { update, reserved: this.snapshot.seq + Math.max(this.reserveSize, wanted), outgrown };
   }
 
   flushed(reserved: number, kept: { count: number; bytes: number } | undefined): void {

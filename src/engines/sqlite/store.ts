@@ -174,7 +174,10 @@ export class Store {
        WHERE n = ? AND fence = ? AND status < 3`,
       [run.status, run.progress, run.message, run.result, run.error, run.seq, run.at, tail, run.n, run.fence],
     );
-    if (held && run.chunks.length > 1) this.#keepChunks({ ...run, chunks: run.chunks.slice(0, -1) });
+    if (held && run.chunks.length > 1) {
+      this.#keepChunks({ ...run, chunks: run.chunks.slice(0, -1) });
+      this.#trimHistory(run.n);
+    }
     this.ended += held;
     return held > 0;
   }

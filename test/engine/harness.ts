@@ -1,0 +1,216 @@
+/**
+ * What the engine tests share: an engine on a folder of its own, and one tiny task with modes.
+ */
+import { cpSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { onTestFinished } from 'vitest';
+import { systemClock } from '../../src/clock.ts';
+import type { AttemptContext, Engine, Execute, LeasedRun, StartRequest } from '../../src/engine.ts';
+import type { DriverName } from '../../src/engines/sqlite/driver.ts';
+import { SqliteEngine } from '../../src/engines/sqlite/engine.ts';
+import { isTerminal, type Outcome, type Run, type RunEvent, type Snapshot } from '../../src/run.ts';
+import type { TokenStore } from '../../src/token.ts';
+
+export interface EngineSettings {
+  concurrency: number;
+  keepMs: number;
+  keepRuns: number;
+  onCrash: 'retry' | 'fail';
+}
+
+/** Makes engines on one store, one after the other: what one leaves the next one finds. */
+export interface EngineHome {
+  make(settings?: Partial<EngineSettings>): { engine: Engine; tokens: TokenStore };
+  /** The store as a process that is killed now would leave it, for another engine. */
+  crash(): EngineHome;
+  readonly folder: string;
+}
+
+export type EngineFactory = { name: string; home(folder?: string): EngineHome };
+
+export function temporaryFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'spyglass-test-'));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+export function sqliteFactory(driver: DriverName): EngineFactory {
+  return {
+    name: `sqlite (${driver})`,
+    home(folder = temporaryFolder()) {
+      return {
+        folder,
+        crash() {
+          const copy = temporaryFolder();
+          // What is in the files now is what a kill leaves: the log is written, and synced, commit by commit.
+          for (const file of ['spyglass.db', 'spyglass.db-wal']) cpSync(join(folder, file), join(copy, file));
+          return sqliteFactory(driver).home(copy);
+        },
+        make(settings = {}) {
+          const {
+            concurrency = 100,
+            keepMs = 30 * 86_400_000,
+            keepRuns = 1_000_000,
+            onCrash = 'retry',
+          } = settings;
+          const engine = new SqliteEngine(
+            { data: folder, concurrency, keepMs, keepRuns },
+            { clock: systemClock, log: () => {}, onCrash: () => onCrash, driver },
+          );
+          return { engine, tokens: engine.tokens };
+        },
+      };
+    },
+  };
+}
+
+/** An opened engine with everything it said, closed when the test ends. */
+export class Bench {
+  readonly engine: Engine;
+  readonly tokens: TokenStore;
+  readonly events: RunEvent[] = [];
+  readonly #waiting: { test: (event: RunEvent) => boolean; resolve: (event: RunEvent) => void }[] = [];
+  #closed = false;
+
+  private constructor(engine: Engine, tokens: TokenStore) {
+    this.engine = engine;
+    this.tokens = tokens;
+    engine.onEvent((event) => {
+      this.events.push(event);
+      for (const waiting of this.#waiting) if (waiting.test(event)) waiting.resolve(event);
+    });
+  }
+
+  static async open(
+    home: EngineHome,
+    execute: Execute | null = modes,
+    settings?: Partial<EngineSettings>,
+  ): Promise<Bench> {
+    const { engine, tokens } = home.make(settings);
+    const bench = new Bench(engine, tokens);
+    await engine.open();
+    onTestFinished(() => bench.close());
+    if (execute) engine.start(execute);
+    return bench;
+  }
+
+  async start(
+    task: string,
+    options: { client?: string | null; input?: unknown; state?: string } = {},
+  ): Promise<Run> {
+    return (await this.startAll([this.request(task, options)]))[0] as Run;
+  }
+
+  request(
+    task: string,
+    options: { client?: string | null; input?: unknown; state?: string } = {},
+  ): StartRequest {
+    const input = options.input === undefined ? null : JSON.stringify(options.input);
+    return { state: options.state ?? 'lab', task, client: options.client ?? null, input };
+  }
+
+  async startAll(requests: readonly StartRequest[]): Promise<Run[]> {
+    return (await this.engine.accept(requests)).map(({ run }) => run);
+  }
+
+  /** The first event, past or to come, for which `test` holds. */
+  event(test: (event: RunEvent) => boolean): Promise<RunEvent> {
+    const past = this.events.find(test);
+    if (past) return Promise.resolve(past);
+    return new Promise((resolve) => this.#waiting.push({ test, resolve }));
+  }
+
+  async status(id: string, status: Snapshot['status']): Promise<Snapshot> {
+    return (await this.event(({ snapshot }) => snapshot.task_id === id && snapshot.status === status))
+      .snapshot;
+  }
+
+  async end(id: string): Promise<Snapshot> {
+    return (await this.event(({ snapshot }) => snapshot.task_id === id && isTerminal(snapshot.status)))
+      .snapshot;
+  }
+
+  async read(id: string): Promise<Snapshot> {
+    const run = await this.engine.read(id);
+    if (!run) throw new Error(`There is no run ${id}`);
+    return run.snapshot;
+  }
+
+  /** The whole history, page by page. */
+  async history(id: string, since = 0): Promise<RunEvent[]> {
+    const events: RunEvent[] = [];
+    for (;;) {
+      const page = await this.engine.history(id, since);
+      if (!page) throw new Error(`There is no run ${id}`);
+      events.push(...page.events);
+      since = events.at(-1)?.snapshot.seq ?? since;
+      if (!page.more) return events;
+    }
+  }
+
+  seqs(id: string): number[] {
+    return this.events.filter(({ snapshot }) => snapshot.task_id === id).map(({ snapshot }) => snapshot.seq);
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await this.engine.close();
+  }
+}
+
+/** The tiny task: its name says what it does. */
+export const modes: Execute = async (run, attempt) => {
+  switch (run.task) {
+    case 'ok':
+      return { kind: 'completed', result: 'fine' };
+    case 'echo':
+      return { kind: 'completed', result: JSON.parse(run.input ?? 'null') };
+    case 'throw':
+      return { kind: 'failed', error: { name: 'Error', message: 'as told' } };
+    case 'steps':
+      for (const progress of [25, 50, 75]) {
+        attempt.update({ progress, message: `at ${progress}` });
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      return { kind: 'completed', result: { steps: 3 } };
+    case 'hang':
+      return untilAborted(attempt);
+    default:
+      throw new Error(`There is no mode ${run.task}`);
+  }
+};
+
+/** Works until its signal says otherwise, and heeds it. */
+export function untilAborted(attempt: AttemptContext): Promise<Outcome> {
+  return new Promise((resolve) => {
+    const { signal } = attempt;
+    const heed = () => resolve({ kind: signal.reason.because === 'cancel' ? 'cancelled' : 'interrupted' });
+    if (signal.aborted) heed();
+    else signal.addEventListener('abort', heed);
+  });
+}
+
+/** A task that ends when the test says so. */
+export class Gate {
+  readonly leased: LeasedRun[] = [];
+  readonly contexts = new Map<string, AttemptContext>();
+  readonly #ends = new Map<string, (outcome: Outcome) => void>();
+  #arrived: (() => void)[] = [];
+
+  readonly execute: Execute = (run, attempt) => {
+    this.leased.push(run);
+    this.contexts.set(run.id, attempt);
+    for (const arrived of this.#arrived.splice(0)) arrived();
+    return new Promise((resolve) => this.#ends.set(run.id, resolve));
+  };
+
+  async leasedCount(count: number): Promise<void> {
+    while (this.leased.length < count) await new Promise<void>((resolve) => this.#arrived.push(resolve));
+  }
+
+  end(id: string, outcome: Outcome = { kind: 'completed', result: null }): void {
+    this.#ends.get(id)?.(outcome);
+  }
+}
