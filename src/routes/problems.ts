@@ -7,6 +7,7 @@ import type { Duplex } from 'node:stream';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { EngineUnavailableError } from '../engine.ts';
 import { type ErrorCode, errorTable, problemMediaType, RequestError, toProblem } from '../errors.ts';
+import { isUpgrade } from '../guard.ts';
 import { type Log, redactTokens, redactUrl } from '../logging.ts';
 import { bodyLimitBytes } from './body.ts';
 
@@ -52,6 +53,8 @@ export function answerError(log: Log, thrown: unknown, request: FastifyRequest, 
     log('error', 'A request failed', { method: request.method, url: redactUrl(request.url), error: thrown });
     error = new RequestError('internal-error', 'Something failed on the server. Its log says what.');
   }
+  // Fastify hangs up after any trouble with a body; when all of it was read there is no need to.
+  if (request.raw.complete && !isUpgrade(request.raw)) reply.removeHeader('connection');
   sendProblem(reply, error);
 }
 

@@ -1,0 +1,159 @@
+/**
+ * `spyglass-tasks serve`: a server in a process of its own.
+ */
+import { type Command, Option } from 'commander';
+import {
+  type Config,
+  defaultFolder,
+  directIsOn,
+  flagName,
+  readConfig,
+  type SettingName,
+  settingNames,
+  settings,
+} from './config.ts';
+import { exitCode } from './errors.ts';
+import { currentRun } from './executor.ts';
+import { createLog, type Log } from './logging.ts';
+import type { Registry } from './registry.ts';
+import { createServer, type Server } from './server.ts';
+import { packageVersion } from './version.ts';
+
+const notes = `
+A duration is a number with a unit: 500ms, 20s, 5m, 2h, 30d. In brackets is the name by which the environment sets the
+same; a flag wins over it.
+
+Examples:
+  spyglass-tasks serve
+  SPYGLASS_PORT=8123 spyglass-tasks serve ./tasks --data /var/lib/spyglass --log-format json
+  spyglass-tasks serve --host 0.0.0.0 --direct off --allow-host tasks.example.com
+
+SIGTERM or SIGINT stops it: starts are refused, running attempts get the grace time, and what is left is run again at
+the next start. A second signal exits at once.
+`;
+
+/** The values of the flags as they were given, by Commander's camel-case names. */
+export type Flags = Record<string, string | undefined>;
+
+export function serveCommand(root: Command): void {
+  const command = root
+    .command('serve')
+    .description('serve the tasks of a folder')
+    .argument('[folder]', `folder of the task files (default: ${defaultFolder})`)
+    .addHelpText('after', notes);
+  for (const name of settingNames) command.addOption(settingOption(name));
+  command.action((folder: string | undefined, flags: Flags) => serve(folder, flags));
+}
+
+export function settingOption(name: SettingName): Option {
+  const { flag, meaning, fallback, fallbackShown, environment } = settings[name];
+  const shown = fallbackShown ?? String(fallback);
+  const option = new Option(flag, `${meaning} (default: ${shown}) [${environment.join(', ')}]`);
+  return Array.isArray(fallback) ? option.argParser(joinRepeated) : option;
+}
+
+/** A flag that is repeated arrives as one text with commas, as the environment has it. */
+export function joinRepeated(value: string, before: string | undefined): string {
+  return before === undefined ? value : `${before},${value}`;
+}
+
+function flagValues(flags: Flags): Partial<Record<SettingName, string>> {
+  const values: Partial<Record<SettingName, string>> = {};
+  for (const name of settingNames) {
+    const camelCase = flagName(name)
+      .slice(2)
+      .replace(/-(.)/g, (_, letter: string) => letter.toUpperCase());
+    const text = flags[camelCase];
+    if (text !== undefined) values[name] = text;
+  }
+  return values;
+}
+
+async function serve(folder: string | undefined, flags: Flags): Promise<void> {
+  const config = readConfig(folder, flagValues(flags), process.env);
+  const log = createLog({
+    level: config.logLevel,
+    format: config.logFormat,
+    write: (line) => process.stdout.write(line),
+    colour: process.stdout.isTTY === true && !process.env.NO_COLOR,
+  });
+  const server = createServer({ ...config, log });
+  outliveTasks(log);
+  stopOnSignals(server, log);
+  const { url, addresses } = await server.listen();
+  if (config.logFormat === 'json') log('info', 'Ready', { url, addresses, docs: `${url}/docs` });
+  else process.stdout.write(welcome(config, url, server.registry as Registry));
+}
+
+/** A rejection or a throw that nobody awaited is nearly always a task's, and must not take the other runs down. */
+function outliveTasks(log: Log): void {
+  const tell = (what: string) => (thrown: unknown) => {
+    const run = currentRun();
+    const whose = run && { task_id: run.id, state: run.state, task: run.task };
+    const error = thrown instanceof Error ? thrown : new Error(String(thrown));
+    log('error', run ? `${what}, in a task` : what, { ...whose, error });
+  };
+  process.on('unhandledRejection', tell('A promise was rejected and nobody handled it'));
+  process.on('uncaughtException', tell('An error was thrown and nobody caught it'));
+}
+
+function stopOnSignals(server: Server, log: Log): void {
+  let isStopping = false;
+  const stop = (signal: NodeJS.Signals) => {
+    if (isStopping) process.exit(exitCode.failed);
+    isStopping = true;
+    const grace = `${server.config.graceMs / 1000} s`;
+    log('info', `${signal}: stopping. Running attempts have ${grace} to end; a second signal exits at once`);
+    server.stop().then(
+      () => {
+        log('info', 'Stopped');
+        process.exit(exitCode.fine);
+      },
+      (error: unknown) => {
+        log('error', 'Stopping failed', { error });
+        process.exit(exitCode.failed);
+      },
+    );
+  };
+  process.on('SIGTERM', stop);
+  process.on('SIGINT', stop);
+}
+
+/** What a person needs next: where it is, and a line to try. */
+function welcome(config: Config, url: string, registry: Registry): string {
+  const states = registry.states();
+  const tasks = states.reduce((sum, state) => sum + state.tasks.size, 0);
+  return `
+  spyglass-tasks ${packageVersion()}: ${count(tasks, 'task')} in ${count(states.length, 'state')} from ${config.folder}
+
+    address  ${url}
+    docs     ${url}/docs
+    data     ${config.data}
+    try      ${tryLine(config, url, registry)}
+
+`;
+}
+
+function count(number: number, noun: string): string {
+  return `${number} ${noun}${number === 1 ? '' : 's'}`;
+}
+
+/** Starts a task that needs no input, or else the first one with its example. */
+export function tryLine(config: Config, url: string, registry: Registry): string {
+  const all = registry
+    .states()
+    .flatMap((state) => [...state.tasks.values()].map((task) => ({ state, task })));
+  const chosen = all.find(({ task }) => task.input?.optional ?? true) ?? all[0];
+  if (!chosen) return `curl ${url}/api/tasks`;
+  const { state, task } = chosen;
+  const example = (task.input?.optional ?? true) ? undefined : JSON.stringify(task.input?.example ?? {});
+  const body = example === undefined ? '' : ` -H 'Content-Type: application/json' -d ${quoted(example)}`;
+  if (directIsOn(config)) return `curl -X POST ${url}/api/${state.name}/task/start/${task.name}${body}`;
+  const data = config.data === settings.data.fallback ? '' : ` --data ${quoted(config.data)}`;
+  return `curl -X POST ${url}/api/${state.name}/tasks/$(spyglass-tasks token create${data})/start/${task.name}${body}`;
+}
+
+/** As one word for a POSIX shell. */
+function quoted(text: string): string {
+  return /^[\w./:-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+}
