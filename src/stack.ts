@@ -10,9 +10,10 @@ export function callSite(callee: (...args: never[]) => unknown): string | null {
   return placeOfFrame(holder.stack?.split('\n')[1] ?? '');
 }
 
-/** `file:line` of the innermost frame of `error` that lies in `file`. */
+/** `file:line` of the innermost frame of `error` that lies in `file`, and not in what a compiler added to it. */
 export function placeWithin(file: string, error: Error): string | null {
-  const places = error.stack?.split('\n').map(placeOfFrame) ?? [];
+  const frames = error.stack?.split('\n').filter((frame) => !/^\s*at __/.test(frame)) ?? [];
+  const places = frames.map(placeOfFrame);
   return places.find((place) => place?.startsWith(`${file}:`)) ?? null;
 }
 

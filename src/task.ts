@@ -128,9 +128,10 @@ export interface TaskDeclaration {
 export function monitoredBackgroundTask<Schema extends ZodSchema | undefined = undefined>(
   options: TaskOptions<Schema> = {},
 ): TaskDecorator<TaskArgs<Schema>> {
-  if (isDecoratorTarget(options)) {
+  const target = decoratorTarget(options);
+  if (target !== undefined) {
     throw new TypeError(
-      '@monitoredBackgroundTask needs parentheses: write @monitoredBackgroundTask() or @monitoredBackgroundTask({ ... })',
+      `@monitoredBackgroundTask needs parentheses (in ${target}): write @monitoredBackgroundTask() or @monitoredBackgroundTask({ ... })`,
     );
   }
   requireOptions('@monitoredBackgroundTask', options);
@@ -201,12 +202,11 @@ function methodName(fits: boolean, name: unknown): string {
   );
 }
 
-/** What a decorator without parentheses is given as its first argument: a method, a class or a prototype. */
-function isDecoratorTarget(value: unknown): boolean {
-  return (
-    typeof value === 'function' ||
-    (typeof value === 'object' && value !== null && Object.hasOwn(value, 'constructor'))
-  );
+/** The name of what a decorator without parentheses is given instead of options: a method, a class or a prototype. */
+function decoratorTarget(value: unknown): string | undefined {
+  if (typeof value === 'function') return value.name;
+  const isPrototype = typeof value === 'object' && value !== null && Object.hasOwn(value, 'constructor');
+  return isPrototype ? value.constructor.name : undefined;
 }
 
 function requireOptions(who: string, options: unknown): void {

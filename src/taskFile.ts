@@ -1,6 +1,7 @@
 /**
  * How a task file becomes a module, and how what can go wrong with that becomes a sentence.
  */
+import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, extname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -91,12 +92,16 @@ export function importFailure(file: string, error: unknown): { reason: string; p
 
   const firstLine = error.message.split('\n')[0] ?? '';
   if (error.name === 'SyntaxError') {
-    // Node puts the place of a syntax error before the message: the file with its line, and then the line itself.
-    const [place = '', code = ''] = error.stack?.split('\n') ?? [];
-    const line = /:(\d+)$/.exec(place)?.[1];
+    const [line, code = ''] = file.endsWith('.js') ? syntaxErrorLine(file) : [];
     const hint = code.includes('@') ? ' (decorators need a .ts file; without them there is defineState)' : '';
     return { reason: `syntax error: ${firstLine}${hint}`, place: line ? `${file}:${line}` : null };
   }
   const name = error.name === 'Error' ? '' : `${error.name}: `;
   return { reason: `it failed while it was loaded: ${name}${firstLine}`, place: placeWithin(file, error) };
+}
+
+/** Node keeps the place of a syntax error from whoever catches it, and prints it: the line's number and the line. */
+function syntaxErrorLine(file: string): [line?: string, code?: string] {
+  const { stderr } = spawnSync(process.execPath, ['--check', file], { encoding: 'utf8' });
+  return (/:(\d+)\n(.*)\n/.exec(stderr)?.slice(1, 3) as [string, string] | undefined) ?? [];
 }
