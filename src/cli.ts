@@ -25,8 +25,10 @@ Exit codes:
 `;
 
 function program(): Command {
-  // Sub-commands take the settings of their parent at the time they are added, so exitOverride comes first.
-  const root = new Command('spyglass-tasks').exitOverride();
+  // Commands take over the settings that their parent has when they are added, so these come first.
+  const root = new Command('spyglass-tasks').exitOverride().configureOutput({
+    outputError: (text, write) => write(text.replace(/^error: /, 'spyglass-tasks: ')),
+  });
   root
     .description(
       'Write one static method, get a live task API: REST, WebSocket progress and documents, durable on one machine.',
@@ -34,6 +36,7 @@ function program(): Command {
     .version(packageVersion(), '-V, --version', 'print the version')
     .helpOption('-h, --help', 'print this help')
     .helpCommand(false)
+    .showHelpAfterError('Add --help to see what there is.')
     .addHelpText('after', examples);
   serveCommand(root);
   tokenCommand(root);

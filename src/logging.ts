@@ -104,7 +104,7 @@ export function redactUrl(url: string): string {
   for (let i = 0; i < pieces.length; i += 2) {
     const piece = decoded(pieces[i] as string);
     const afterTasks = i >= 4 && pieces[i - 1] === '/' && decoded(pieces[i - 2] as string) === 'tasks';
-    if (piece === undefined || (afterTasks && piece !== '') || piece.includes(tokenPrefix))
+    if (piece === undefined || (afterTasks && piece !== '') || piece !== redactTokens(piece))
       pieces[i] = '[redacted]';
   }
   return pieces.join('');

@@ -20,16 +20,17 @@ import { createServer, type Server } from './server.ts';
 import { packageVersion } from './version.ts';
 
 const notes = `
-A duration is a number with a unit: 500ms, 20s, 5m, 2h, 30d. In brackets is the name by which the environment sets the
-same; a flag wins over it.
+In brackets is the name by which the environment sets the same; a flag wins.
+A duration is a number with a unit: 500ms, 20s, 5m, 2h, 30d.
 
 Examples:
   spyglass-tasks serve
-  SPYGLASS_PORT=8123 spyglass-tasks serve ./tasks --data /var/lib/spyglass --log-format json
+  SPYGLASS_PORT=8123 spyglass-tasks serve jobs --data /var/lib/spyglass
   spyglass-tasks serve --host 0.0.0.0 --direct off --allow-host tasks.example.com
 
-SIGTERM or SIGINT stops it: starts are refused, running attempts get the grace time, and what is left is run again at
-the next start. A second signal exits at once.
+SIGTERM or SIGINT stops it: starts are refused, running attempts get the grace
+time, and what is left is run again at the next start. A second signal exits at
+once.
 `;
 
 /** The values of the flags as they were given, by Commander's camel-case names. */
