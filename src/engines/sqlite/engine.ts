@@ -360,7 +360,7 @@ export class SqliteEngine implements Engine {
       (kept) => {
         run.writing = false;
         run.flushed(reserved, kept === true ? undefined : kept);
-        if (!run.closed && run.starved) this.#show(run, run.number());
+        if (!run.closed && run.hasUnnumbered) this.#show(run, run.number());
       },
       () => {
         // Progress is best effort for a store that cannot take it: it is offered again with the next round.

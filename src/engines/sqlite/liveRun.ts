@@ -167,9 +167,14 @@ export class LiveRun implements LeasedRun, AttemptContext {
     return events;
   }
 
-  /** Whether words wait for a number to be reserved. */
+  /** Whether there are words that have no number yet. */
+  get hasUnnumbered(): boolean {
+    return this.#words.length > 0;
+  }
+
+  /** Whether they wait for more numbers to be reserved. */
   get starved(): boolean {
-    return this.#words.length > 0 && !this.#mayNumber();
+    return this.hasUnnumbered && !this.#mayNumber();
   }
 
   #mayNumber(): boolean {
