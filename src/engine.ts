@@ -105,6 +105,13 @@ export class EngineUnavailableError extends Error {
   }
 }
 
+/** What an engine has to say, whoever listens. */
+export type EngineLog = (
+  level: 'info' | 'warn' | 'error',
+  message: string,
+  fields?: Record<string, unknown>,
+) => void;
+
 export interface Engine {
   /** Every RunEvent comes out here: in ascending `seq` for each run, a terminal one after its commit. Set once, before `open`. */
   onEvent(listener: (event: RunEvent) => void): void;

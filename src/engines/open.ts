@@ -4,15 +4,8 @@
  */
 import type { Clock } from '../clock.ts';
 import type { Config } from '../config.ts';
-import type { Engine } from '../engine.ts';
+import type { Engine, EngineLog } from '../engine.ts';
 import type { TokenStore } from '../token.ts';
-
-/** What an engine needs to say, without knowing who listens. */
-export type EngineLog = (
-  level: 'info' | 'warn' | 'error',
-  message: string,
-  fields?: Record<string, unknown>,
-) => void;
 
 export interface OpenEngine {
   /** Cold: nothing is opened before `engine.open()`. */

@@ -11,6 +11,7 @@ import {
   type Cancellation,
   type Counts,
   type Engine,
+  type EngineLog,
   EngineUnavailableError,
   type Execute,
   type History,
@@ -19,7 +20,6 @@ import {
 } from '../../engine.ts';
 import { isTerminal, type Outcome, type Run, type RunError, type RunEvent } from '../../run.ts';
 import { idAlphabet } from '../../token.ts';
-import type { EngineLog } from '../open.ts';
 import type { DriverName, Row } from './driver.ts';
 import { closingEvents, decodeChunk, openingEvents, rowSnapshot } from './history.ts';
 import { LiveRun, type LiveRunHost } from './liveRun.ts';
