@@ -3,8 +3,7 @@
  * generators of clients lose their way in nested definitions.
  */
 import type { JsonSchema } from '../jsonSchema.ts';
-import type { Registry } from '../registry.ts';
-import type { TaskDefinition } from '../task.ts';
+import type { StateDefinition, TaskDefinition } from '../task.ts';
 import { identifier, uniqueNames } from './names.ts';
 import { schemaRef } from './schemas.ts';
 
@@ -15,35 +14,43 @@ export interface NamedInputs {
   readonly names: ReadonlyMap<TaskDefinition, string>;
 }
 
-export function nameInputs(registry: Registry): NamedInputs {
+export function nameInputs(states: readonly StateDefinition[]): NamedInputs {
   const unique = uniqueNames();
   const schemas: Record<string, JsonSchema> = {};
   const names = new Map<TaskDefinition, string>();
-  for (const state of registry.states()) {
+  for (const state of states) {
     for (const task of state.tasks.values()) {
       if (task.input === null) continue;
       const name = unique(`${state.name}.${task.name}.input`);
       names.set(task, name);
       const { $schema: _, $defs = {}, ...root } = task.input.jsonSchema;
+      // A recursive input is nothing but a reference to its definition, which then bears the name of the input.
+      const itself = Object.keys(root).length === 1 ? root.$ref : undefined;
       const moved = new Map<unknown, string>();
       for (const definition of Object.keys($defs)) {
-        moved.set(`#/$defs/${definition}`, unique(`${name}.${identifier(definition)}`));
+        const ref = `#/$defs/${definition}`;
+        moved.set(ref, ref === itself ? name : unique(`${name}.${identifier(definition)}`));
       }
-      schemas[name] = withReferences(root, moved);
+      if (itself === undefined) schemas[name] = shown(root, moved);
       for (const [definition, schema] of Object.entries($defs)) {
-        schemas[moved.get(`#/$defs/${definition}`) as string] = withReferences(schema, moved);
+        schemas[moved.get(`#/$defs/${definition}`) as string] = shown(schema, moved);
       }
     }
   }
   return { schemas, names };
 }
 
-/** Any `$ref` that names a definition is one, in examples too: tools that read the document take it for that as well. */
-function withReferences(schema: JsonSchema, moved: ReadonlyMap<unknown, string>): JsonSchema {
-  return JSON.parse(
-    JSON.stringify(schema, (key, value) => {
-      const name = key === '$ref' ? moved.get(value) : undefined;
-      return name === undefined ? value : schemaRef(name).$ref;
-    }),
-  );
+/**
+ * `schema` as the document shows it. A `$ref` is renamed wherever it stands, in examples too: tools that read documents take
+ * it for one there as well. The bounds of every safe integer go: zod states them, and they tell a reader nothing.
+ */
+function shown(schema: JsonSchema, moved: ReadonlyMap<unknown, string>): JsonSchema {
+  const change = (key: string, value: unknown) => {
+    const name = key === '$ref' ? moved.get(value) : undefined;
+    if (name !== undefined) return schemaRef(name).$ref;
+    if (key === 'minimum' && value === Number.MIN_SAFE_INTEGER) return undefined;
+    if (key === 'maximum' && value === Number.MAX_SAFE_INTEGER) return undefined;
+    return value;
+  };
+  return JSON.parse(JSON.stringify(schema, change));
 }

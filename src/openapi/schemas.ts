@@ -1,152 +1,139 @@
 /**
- * The shapes that every route shares, named once: a run, the messages about it, a problem, the catalogue.
+ * The shapes that routes share, named once: a run, the messages about it, a problem, the catalogue.
  */
-import { type ErrorCode, errorTable, type FieldError, type Problem, problemType } from '../errors.ts';
+import type { FieldError, Problem } from '../errors.ts';
 import type { JsonSchema } from '../jsonSchema.ts';
 import type { Catalogue } from '../registry.ts';
 import { type RunError, type Snapshot, taskStatuses } from '../run.ts';
 
 /** A reference to one of the shapes below, or to the input of a task. */
-export function schemaRef(name: string): JsonSchema {
+export function schemaRef(name: string): JsonSchema & { $ref: string } {
   return { $ref: `#/components/schemas/${name}` };
 }
 
-/** An object whose properties are all there, all the time. */
-function object(description: string, properties: Record<string, JsonSchema>): JsonSchema {
-  return { type: 'object', description, properties, required: Object.keys(properties) };
+/** An object that always has all of these properties. */
+function object(description: string, properties: Record<string, JsonSchema>, example?: object): JsonSchema {
+  const schema = { type: 'object', description, properties, required: Object.keys(properties) };
+  return example === undefined ? schema : { ...schema, examples: [example] };
 }
 
-function nullable(schema: JsonSchema, description: string): JsonSchema {
-  return { anyOf: [schema, { type: 'null' }], description };
+function count(description: string, minimum: 0 | 1): JsonSchema {
+  return { type: 'integer', minimum, description };
 }
-
-const count = (description: string): JsonSchema => ({ type: 'integer', minimum: 0, description });
 
 const snapshot = {
-  task_id: {
-    type: 'string',
-    description: 'Names the run: 22 letters and digits.',
-    examples: ['8fKq2LwX0vYbT5sRzN3mJd'],
-  },
-  state: { type: 'string', description: 'The state that the task belongs to.', examples: ['example_task2'] },
-  task: { type: 'string', description: 'The task that is run.', examples: ['task2_with_args'] },
+  task_id: { type: 'string', description: 'Names the run: 22 letters and digits.' },
+  state: { type: 'string', description: 'The state that the task belongs to.' },
+  task: { type: 'string', description: 'The task that is run.' },
   status: schemaRef('TaskStatus'),
-  progress: { type: 'number', minimum: 0, maximum: 100, description: 'In percent.', examples: [75] },
-  message: {
-    type: ['string', 'null'],
-    description: 'What the task last said about itself.',
-    examples: [null],
+  progress: { type: 'number', minimum: 0, maximum: 100, description: 'In percent.' },
+  message: { type: ['string', 'null'], description: 'What the task last said about itself.' },
+  result: { description: 'Any JSON: what the task returned, or what there is of it so far.' },
+  error: {
+    anyOf: [schemaRef('RunError'), { type: 'null' }],
+    description: 'Why the run ended in `Error`; null otherwise.',
   },
-  result: {
-    description: 'Any JSON: what the task returned, or what there is of it so far.',
-    examples: [null],
-  },
-  error: nullable(schemaRef('RunError'), 'Why the run ended in `Error`; null otherwise.'),
-  attempt: { ...count('Which try this is; 0 until the first begins.'), examples: [1] },
-  seq: {
-    type: 'integer',
-    minimum: 1,
-    description: 'The number of the latest event of the run. Events count up from 1, without gaps.',
-    examples: [9],
-  },
-  timestamp: {
-    type: 'string',
-    format: 'date-time',
-    description: 'When that event happened, in UTC.',
-    examples: ['2026-11-23T12:15:30.123Z'],
-  },
+  attempt: count('Which try this is; 0 until the first begins.', 0),
+  seq: count('The number of the latest event of the run. Events count up from 1, without gaps.', 1),
+  timestamp: { type: 'string', format: 'date-time', description: 'When that event happened, in UTC.' },
 } satisfies Record<keyof Snapshot, JsonSchema>;
 
-const { result: _withheld, ...logged } = snapshot;
+const exampleSnapshot: Snapshot = {
+  task_id: '8fKq2LwX0vYbT5sRzN3mJd',
+  state: 'example_task2',
+  task: 'task2_with_args',
+  status: 'Processing',
+  progress: 75,
+  message: null,
+  result: null,
+  error: null,
+  attempt: 1,
+  seq: 9,
+  timestamp: '2026-11-23T12:15:30.123Z',
+};
 
-/** Each message of a stream, by its `type`. */
-const messages = {
-  update: {
-    name: 'UpdateMessage',
-    schema: object('The run has changed: where it stands now.', {
-      type: { type: 'string', const: 'update' },
-      ...snapshot,
-    }),
-  },
-  log: {
-    name: 'LogMessage',
-    schema: object('The task has logged a line. Everything of a snapshot but `result` comes with it.', {
-      type: { type: 'string', const: 'log' },
-      ...logged,
-      text: { type: 'string', description: 'The line, up to 64 kB.', examples: ['Read 4 of 9 files'] },
+/** The schema of each kind of message, by the `type` that tells it apart. */
+const messageNames = {
+  update: 'UpdateMessage',
+  log: 'LogMessage',
+  snapshot: 'SnapshotMessage',
+  gap: 'GapMessage',
+} as const;
+type MessageType = keyof typeof messageNames;
+
+/** `title` is what Swagger UI calls it among the alternatives. */
+function message(
+  type: MessageType,
+  description: string,
+  properties: Record<string, JsonSchema>,
+  example: object,
+): JsonSchema {
+  const typed = { type: { type: 'string', const: type }, ...properties };
+  return { title: messageNames[type], ...object(description, typed, { type, ...example }) };
+}
+
+const { result: _schema, ...loggedSnapshot } = snapshot;
+const { result: _value, ...exampleLogged } = exampleSnapshot;
+
+const messages: Record<(typeof messageNames)[MessageType], JsonSchema> = {
+  UpdateMessage: message('update', 'The run has changed: where it stands now.', snapshot, exampleSnapshot),
+  LogMessage: message(
+    'log',
+    'The task has logged a line. It comes with all of a snapshot but `result`.',
+    {
+      ...loggedSnapshot,
+      text: { type: 'string', description: 'The line, up to 64 kB.' },
       fields: {
         type: 'object',
         additionalProperties: true,
-        description: 'What the task added to the line; may be empty.',
-        examples: [{ files: 4 }],
+        description: 'What the task has added to the line; may be empty.',
       },
-    }),
-  },
-  snapshot: {
-    name: 'SnapshotMessage',
-    schema: object('Where a run stands: for whoever joins the stream of all runs, and behind a `gap`.', {
-      type: { type: 'string', const: 'snapshot' },
-      ...snapshot,
-    }),
-  },
-  gap: {
-    name: 'GapMessage',
-    schema: object(
-      'So many messages before `seq` will not come: they are no longer stored, or the reader was slow.',
-      {
-        type: { type: 'string', const: 'gap' },
-        task_id: snapshot.task_id,
-        missed: { ...count('How many messages were passed over.'), minimum: 1, examples: [12] },
-        seq: { ...snapshot.seq, description: 'The number of the message that follows.' },
-      },
+    },
+    { ...exampleLogged, text: 'Read 4 of 9 files', fields: { files: 4 } },
+  ),
+  SnapshotMessage: message(
+    'snapshot',
+    'Where a run stands: as you join the stream of all runs, and behind a `gap`.',
+    snapshot,
+    exampleSnapshot,
+  ),
+  GapMessage: message(
+    'gap',
+    'Some messages will not come: they are no longer stored, or you were too slow to read them.',
+    {
+      task_id: snapshot.task_id,
+      missed: count('How many.', 1),
+      seq: count('They were the ones right before this number.', 1),
+    },
+    { task_id: exampleSnapshot.task_id, missed: 12, seq: 21 },
+  ),
+};
+
+const runMessage: JsonSchema = {
+  description: 'One text frame of a stream: a JSON object, told apart by its `type`.',
+  oneOf: Object.values(messageNames).map(schemaRef),
+  discriminator: {
+    propertyName: 'type',
+    mapping: Object.fromEntries(
+      Object.entries(messageNames).map(([type, name]) => [type, schemaRef(name).$ref]),
     ),
   },
 };
 
-const messageList = Object.entries(messages);
-
-const runMessage: JsonSchema = {
-  description: 'One text frame of a stream: a JSON object, told apart by its `type`.',
-  oneOf: messageList.map(([, { name }]) => schemaRef(name)),
-  discriminator: {
-    propertyName: 'type',
-    mapping: Object.fromEntries(messageList.map(([type, { name }]) => [type, schemaRef(name).$ref])),
-  },
-};
-
 const runError = {
-  name: { type: 'string', description: 'The kind of error.', examples: ['RangeError'] },
-  message: {
-    type: 'string',
-    description: 'What went wrong.',
-    examples: ['There is no such file: access.log'],
-  },
+  name: { type: 'string', description: 'The kind of error.' },
+  message: { type: 'string', description: 'What went wrong.' },
 } satisfies Record<keyof RunError, JsonSchema>;
 
-const fieldError = {
-  path: {
-    type: 'string',
-    description: 'Where in the input; empty for the input as a whole.',
-    examples: ['age'],
-  },
-  message: { type: 'string', examples: ['Invalid input: expected number, received string'] },
-} satisfies Record<keyof FieldError, JsonSchema>;
-
-const exampleCode: ErrorCode = 'unknown-run';
-
-const { errors: problemErrors, ...problem } = {
+const { errors, ...problem } = {
   type: {
     type: 'string',
     format: 'uri',
-    description: 'What went wrong, for programs: the responses list the codes that it ends in.',
-    examples: [problemType(exampleCode)],
+    description: 'What went wrong, for programs. Each response says what it can end in.',
   },
-  title: { type: 'string', description: 'The same, for people.', examples: [errorTable[exampleCode][1]] },
-  status: { type: 'integer', description: 'The HTTP status.', examples: [errorTable[exampleCode][0]] },
-  detail: {
-    type: 'string',
-    description: 'What was wrong this time, with which value, and what to do about it.',
-  },
+  title: { type: 'string', description: 'The same, for people.' },
+  status: { type: 'integer', description: 'The HTTP status.' },
+  detail: { type: 'string', description: 'What was wrong this time, and what to do about it.' },
   errors: {
     type: 'array',
     items: schemaRef('FieldError'),
@@ -154,51 +141,59 @@ const { errors: problemErrors, ...problem } = {
   },
 } satisfies Record<keyof Problem, JsonSchema>;
 
+const fieldError = {
+  path: { type: 'string', description: 'Where in the input; empty for the input as a whole.' },
+  message: { type: 'string', description: 'What is wrong there.' },
+} satisfies Record<keyof FieldError, JsonSchema>;
+
 type CatalogueState = Catalogue['states'][number];
+type CatalogueTask = CatalogueState['tasks'][number];
 
 const catalogueState = {
-  name: { type: 'string', description: 'As it stands in addresses.', examples: ['example_task2'] },
+  name: { type: 'string', description: 'As it stands in addresses.' },
   description: { type: ['string', 'null'] },
   tasks: { type: 'array', items: schemaRef('CatalogueTask') },
 } satisfies Record<keyof CatalogueState, JsonSchema>;
 
 const catalogueTask = {
-  name: { type: 'string', description: 'As it stands in addresses.', examples: ['task2_with_args'] },
+  name: { type: 'string', description: 'As it stands in addresses.' },
   description: { type: ['string', 'null'] },
   input: {
     type: ['object', 'null'],
     additionalProperties: true,
     description: 'JSON Schema (draft 2020-12) of the input; null when the task takes none.',
-    examples: [{ type: 'object', properties: { name: { type: 'string' } }, required: ['name'] }],
   },
-  example: { description: 'An input that is accepted, or null.', examples: [{ name: 'Matt' }] },
-} satisfies Record<keyof CatalogueState['tasks'][number], JsonSchema>;
+  example: { description: 'An input that is accepted, or null.' },
+} satisfies Record<keyof CatalogueTask, JsonSchema>;
 
-/** `components/schemas`, but for the inputs of tasks. No name here has a dot: those of inputs always do. */
+const exampleTask: CatalogueTask = {
+  name: 'task2_with_args',
+  description: 'Background task that updates progress with input arguments.',
+  input: { type: 'object', properties: { name: { type: 'string' } }, required: ['name'] },
+  example: { name: 'Matt' },
+};
+
+/** `components/schemas` without the inputs of tasks. No name here has a dot, as each of theirs has. */
 export const sharedSchemas: Record<string, JsonSchema> = {
-  Snapshot: object('A run, as it stands. Other keys may come with it where they apply.', snapshot),
+  Snapshot: object('A run, as it stands. It may have more keys than these.', snapshot, exampleSnapshot),
   TaskStatus: {
     type: 'string',
     enum: taskStatuses,
     description:
       '`Pending`: accepted, and waiting. `Starting`: taken up. `Processing`: at work. `Completed`, `Error` and ' +
-      '`Cancelled` are how a run ends: they never change.',
-    examples: ['Processing'],
+      '`Cancelled`: how it ended, which never changes.',
   },
   RunError: object('Why a run ended in `Error`.', runError),
-  RunList: object('Runs by their `task_id`, the newest first.', {
-    all_tasks: { type: 'object', additionalProperties: schemaRef('Snapshot') },
-  }),
+  RunList: object(
+    'Runs by their `task_id`, the newest first.',
+    { all_tasks: { type: 'object', additionalProperties: schemaRef('Snapshot') } },
+    { all_tasks: { [exampleSnapshot.task_id]: exampleSnapshot } },
+  ),
   RunMessage: runMessage,
-  ...Object.fromEntries(messageList.map(([, { name, schema }]) => [name, schema])),
-  Problem: {
-    ...object('What is answered instead when something is wrong (RFC 9457).', problem),
-    properties: { ...problem, errors: problemErrors },
-  },
+  ...messages,
+  Problem: { ...object('What was wrong (RFC 9457).', problem), properties: { ...problem, errors } },
   FieldError: object('One thing that is wrong with an input.', fieldError),
-  Catalogue: object('Everything that can be started.', {
-    states: { type: 'array', items: schemaRef('CatalogueState') },
-  } satisfies Record<keyof Catalogue, JsonSchema>),
+  Catalogue: object('All states.', { states: { type: 'array', items: schemaRef('CatalogueState') } }),
   CatalogueState: object('A named group of tasks.', catalogueState),
-  CatalogueTask: object('Something that can be started.', catalogueTask),
+  CatalogueTask: object('A task, and what it takes.', catalogueTask, exampleTask),
 };
