@@ -18,20 +18,19 @@ import {
   type ListQuery,
   type StartRequest,
 } from '../../engine.ts';
-import { isTerminal, type Outcome, type Run, type RunError, type RunEvent } from '../../run.ts';
+import { isTerminal, type Outcome, type Run, type RunEvent, type Snapshot } from '../../run.ts';
 import { idAlphabet } from '../../token.ts';
 import type { DriverName, Row } from './driver.ts';
-import { closingEvents, decodeChunk, openingEvents, rowSnapshot } from './history.ts';
-import { LiveRun, type LiveRunHost } from './liveRun.ts';
+import { closingEvents, openingEvents, rowSnapshot } from './history.ts';
+import { type Lease, LiveRun } from './liveRun.ts';
+import { Progress } from './progress.ts';
 import type { NewRun } from './protocol.ts';
+import { RunReader } from './runReader.ts';
 import { StoreClient } from './storeClient.ts';
 import { SqliteTokenStore } from './tokenStore.ts';
 
 /** 131 random bits: an id is the only key to a direct run. */
 const makeRunId = customAlphabet(idAlphabet, 22);
-
-/** How often progress is written. A change of status does not wait for it. */
-const progressPeriodMs = 250;
 
 /** A method that has said nothing for so long counts as at work. */
 const silentStartMs = 100;
@@ -41,9 +40,6 @@ const abortPatienceMs = 1000;
 
 /** After so many deaths of its process a run ends in `Error`. */
 const mostDeaths = 3;
-
-/** Events in one page of history. */
-const historyPage = 500;
 
 export interface SqliteEngineParts {
   clock: Clock;
@@ -60,6 +56,8 @@ export class SqliteEngine implements Engine {
   readonly #config: SqliteEngineConfig;
   readonly #parts: SqliteEngineParts;
   readonly #store: StoreClient;
+  readonly #progress: Progress;
+  readonly #reader: RunReader;
   #emit: (event: RunEvent) => void = () => {};
   #execute: Execute | undefined;
   #lastN = 0;
@@ -74,13 +72,10 @@ export class SqliteEngine implements Engine {
   /** Runs that wait on disk. */
   #pending = 0;
 
-  /** What this turn of the loop brought. */
-  #spoken: LiveRun[] = [];
-  #tick: Promise<void> | undefined;
+  /** Attempts that are not over: an end that waits for its commit holds nobody else up. */
+  #atWork = 0;
   /** Leased in this turn: executed in the next, so that the answers to their starts leave first. */
   #begun: LiveRun[] = [];
-  readonly #unwritten = new Set<LiveRun>();
-  #stopProgress: (() => void) | undefined;
   #idle: (() => void) | undefined;
 
   constructor(config: SqliteEngineConfig, parts: SqliteEngineParts) {
@@ -94,6 +89,8 @@ export class SqliteEngine implements Engine {
       died: (error) => this.#setTrouble(`the store stopped: ${error.message}; restart the server`),
     });
     this.tokens = new SqliteTokenStore(this.#store);
+    this.#progress = new Progress(parts.clock, this.#store, (event) => this.#emit(event));
+    this.#reader = new RunReader(this.#store, this.#live);
   }
 
   onEvent(listener: (event: RunEvent) => void): void {
@@ -106,7 +103,7 @@ export class SqliteEngine implements Engine {
     this.#pending = ready.pending;
     this.tokens.replace(ready.tokens);
     await Promise.all(ready.interrupted.map((row) => this.#recover(row)));
-    this.#stopProgress = this.#parts.clock.every(progressPeriodMs, () => this.#writeProgress());
+    this.#progress.start();
   }
 
   start(execute: Execute): void {
@@ -118,7 +115,7 @@ export class SqliteEngine implements Engine {
 
   async accept(requests: readonly StartRequest[]): Promise<Accepted[]> {
     if (this.#trouble !== null) throw new EngineUnavailableError(this.#trouble);
-    const at = this.#now();
+    const at = this.#parts.clock.now();
     const runs: NewRun[] = [];
     let leased = 0;
     for (const { state, task, client, input } of requests) {
@@ -149,7 +146,7 @@ export class SqliteEngine implements Engine {
   }
 
   #room(): number {
-    return this.#config.concurrency - this.#live.size - this.#leasing;
+    return this.#config.concurrency - this.#atWork - this.#leasing;
   }
 
   #accepted(run: NewRun): Run {
@@ -176,7 +173,7 @@ export class SqliteEngine implements Engine {
     this.#leaseAsked = true;
     this.#leasing += max;
     this.#store
-      .write({ op: 'lease', max, at: this.#now() })
+      .write({ op: 'lease', max, at: this.#parts.clock.now() })
       .then(
         (rows) => {
           this.#pending -= rows.length;
@@ -202,20 +199,18 @@ export class SqliteEngine implements Engine {
     const client = row.client as string | null;
     const event: RunEvent = { kind: 'update', snapshot, client };
     this.#emit(event);
-    const { task_id: id, state, task, attempt } = snapshot;
-    const input = row.input as string | null;
-    const lease = { n: row.n as number, fence: row.fence as number, id, state, task, client, input, attempt };
-    const run = this.#begin(lease, snapshot);
+    const run = this.#begin(leaseOf(row), snapshot);
     // The first lease is implied by the run's row; a later one is an event to be stored like any other.
-    if (attempt > 1) {
+    if (run.attempt > 1) {
       run.unflushed.push(event);
-      this.#unwritten.add(run);
+      this.#progress.writeSoon(run);
     }
   }
 
-  #begin(lease: ConstructorParameters<typeof LiveRun>[1], snapshot: Run['snapshot']): LiveRun {
-    const run = new LiveRun(this.#host, lease, snapshot);
+  #begin(lease: Lease, snapshot: Snapshot): LiveRun {
+    const run = new LiveRun(this.#progress, lease, snapshot);
     this.#live.set(run.id, run);
+    this.#atWork++;
     if (this.#begun.push(run) === 1) {
       setImmediate(() => {
         const begun = this.#begun;
@@ -231,7 +226,9 @@ export class SqliteEngine implements Engine {
 
   #attempt(run: LiveRun): void {
     const execute = this.#execute as Execute;
-    const stopTimer = this.#parts.clock.after(silentStartMs, () => this.#show(run, run.beginProcessing()));
+    const stopTimer = this.#parts.clock.after(silentStartMs, () =>
+      this.#progress.show(run, run.beginProcessing()),
+    );
     execute(run, run).then((outcome) => {
       stopTimer();
       // Handed back meanwhile: the attempt was given up, and its end is nobody's business any more.
@@ -241,7 +238,9 @@ export class SqliteEngine implements Engine {
 
   #finish(run: LiveRun, outcome: Outcome): void {
     const { update, events } = run.end(this.#heeded(run, outcome));
-    this.#unwritten.delete(run);
+    this.#progress.forget(run);
+    this.#atWork--;
+    this.#leaseMore();
     const back = !isTerminal((events.at(-1) as RunEvent).snapshot.status);
     const write = back
       ? this.#store.write({ op: 'release', run: update, death: false })
@@ -259,7 +258,7 @@ export class SqliteEngine implements Engine {
       )
       .finally(() => {
         this.#live.delete(run.id);
-        this.#leaseMore();
+        if (back) this.#leaseMore();
         this.#checkIdle();
       });
   }
@@ -271,23 +270,10 @@ export class SqliteEngine implements Engine {
 
   /** A run that was leased when the process died. */
   async #recover(row: Row): Promise<void> {
-    const outcome = this.#afterDeath(row);
-    const snapshot = rowSnapshot(row);
-    const { task_id: id, state, task, attempt } = snapshot;
-    const input = row.input as string | null;
-    const lease = {
-      n: row.n as number,
-      fence: row.fence as number,
-      id,
-      state,
-      task,
-      client: null,
-      input,
-      attempt,
-    };
-    const run = new LiveRun(this.#host, lease, snapshot);
-    // Numbers up to the reserved one may have been shown before the crash.
-    run.snapshot = { ...snapshot, seq: Math.max((row.reserved as number | null) ?? 0, run.reserved) };
+    const { state, task } = rowSnapshot(row);
+    const outcome = afterDeath(row, this.#parts.onCrash(state, task));
+    const run = new LiveRun(this.#progress, leaseOf(row), rowSnapshot(row));
+    run.skipShown((row.reserved as number | null) ?? 0);
     const { update } = run.end(outcome);
     if (outcome.kind === 'interrupted') {
       await this.#store.write({ op: 'release', run: update, death: true });
@@ -295,135 +281,33 @@ export class SqliteEngine implements Engine {
     } else await this.#store.write({ op: 'finish', run: update });
   }
 
-  #afterDeath(row: Row): Outcome {
-    const deaths = (row.deaths as number) + 1;
-    if (row.cancel === 1) return { kind: 'cancelled' };
-    const stop = this.#parts.onCrash(row.state as string, row.task as string) === 'fail';
-    if (!stop && deaths < mostDeaths) return { kind: 'interrupted' };
-    const message = stop
-      ? 'The server process died while the task was at work, and the task is declared with onCrash: fail.'
-      : `The server process died ${deaths} times while the task was at work; it is not tried again.`;
-    const error: RunError = { name: 'ProcessDiedError', message };
-    return { kind: 'failed', error };
-  }
-
-  // ---- What attempts say
-
-  #now(): number {
-    return this.#parts.clock.now();
-  }
-
-  readonly #host: LiveRunHost = {
-    now: () => this.#now(),
-    nextTick: () => this.#nextTick(),
-    spoke: (run) => {
-      this.#spoken.push(run);
-      this.#nextTick();
-    },
-  };
-
-  #nextTick(): Promise<void> {
-    this.#tick ??= new Promise((resolve) => {
-      setImmediate(() => {
-        this.#tick = undefined;
-        const spoken = this.#spoken;
-        this.#spoken = [];
-        for (const run of spoken) this.#show(run, run.closed ? [] : run.number());
-        resolve();
-      });
-    });
-    return this.#tick;
-  }
-
-  #show(run: LiveRun, events: readonly RunEvent[]): void {
-    if (run.closed) return;
-    const before = run.statusOnDisk;
-    for (const event of events) this.#emit(event);
-    if (events.length === 0 && !run.starved) return;
-    this.#unwritten.add(run);
-    const statusChanged = run.snapshot.status !== before;
-    const lowOnNumbers = run.snapshot.seq + leaseHeadroom(run) >= run.reserved;
-    if (statusChanged || lowOnNumbers) this.#writeRun(run);
-  }
-
-  #writeProgress(): void {
-    for (const run of this.#unwritten) this.#writeRun(run);
-  }
-
-  /** One write of a run is on its way at a time; what it says meanwhile goes with the next. */
-  #writeRun(run: LiveRun): void {
-    if (run.writing || run.closed) return;
-    run.writing = true;
-    this.#unwritten.delete(run);
-    const { update, reserved, outgrown } = run.takeUpdate();
-    this.#store.write({ op: 'progress', run: update, reserved, outgrown }).then(
-      (kept) => {
-        run.writing = false;
-        run.flushed(reserved, kept === true ? undefined : kept);
-        if (!run.closed && run.hasUnnumbered) this.#show(run, run.number());
-      },
-      () => {
-        // Progress is best effort for a store that cannot take it: it is offered again with the next round.
-        run.writing = false;
-        run.flushFailed();
-        if (!run.closed) this.#unwritten.add(run);
-      },
-    );
-  }
-
   // ---- Reading
 
-  async read(id: string): Promise<Run | undefined> {
-    const live = this.#live.get(id);
-    if (live) return { snapshot: live.snapshot, client: live.client };
-    const row = await this.#store.read({ op: 'read', id });
-    return row && this.#asRun(row);
+  read(id: string): Promise<Run | undefined> {
+    return this.#reader.read(id);
   }
 
-  async list(query: ListQuery): Promise<Run[]> {
-    const rows = await this.#store.read({ op: 'list', ...query });
-    return rows.map((row) => this.#asRun(row));
+  list(query: ListQuery): Promise<Run[]> {
+    return this.#reader.list(query);
   }
 
-  /** What is in memory is newer than what is on disk. */
-  #asRun(row: Row): Run {
-    const live = this.#live.get(row.id as string);
-    return { snapshot: live?.snapshot ?? rowSnapshot(row), client: row.client as string | null };
-  }
-
-  async history(id: string, since: number): Promise<History | undefined> {
-    const stored = await this.#store.read({ op: 'history', id, since });
-    if (!stored) return undefined;
-    const { row, bodies, more } = stored;
-    const known = [openingEvents(row), ...bodies.map((body) => decodeChunk(body, row))];
-    if (!more) {
-      if (row.tail !== null) known.push(decodeChunk(row.tail as string, row));
-      known.push(this.#live.get(id)?.recent() ?? [], closingEvents(row));
-    }
-    const events: RunEvent[] = [];
-    let last = since;
-    for (const event of known.flat()) {
-      if (event.snapshot.seq <= last) continue;
-      last = event.snapshot.seq;
-      events.push(event);
-    }
-    const page = events.slice(0, historyPage);
-    return { run: this.#asRun(row), events: page, more: more || page.length < events.length };
+  history(id: string, since: number): Promise<History | undefined> {
+    return this.#reader.history(id, since);
   }
 
   // ---- Cancelling
 
   async cancel(id: string): Promise<Cancellation | undefined> {
     if (this.#trouble !== null) throw new EngineUnavailableError(this.#trouble);
-    const answer = await this.#store.write({ op: 'cancel', id, at: this.#now() });
+    const answer = await this.#store.write({ op: 'cancel', id, at: this.#parts.clock.now() });
     if (!answer) return undefined;
     const { row, cancelled } = answer;
     if (cancelled) {
       this.#pending--;
       for (const event of closingEvents(row)) this.#emit(event);
-      return { kind: 'accepted', run: this.#asRun(row) };
+      return { kind: 'accepted', run: this.#reader.asRun(row) };
     }
-    const run = this.#asRun(row);
+    const run = this.#reader.asRun(row);
     if (isTerminal(run.snapshot.status)) return { kind: 'already-ended', run };
     const live = this.#live.get(id);
     if (live) {
@@ -436,7 +320,7 @@ export class SqliteEngine implements Engine {
   // ---- The engine's own life
 
   counts(): Counts {
-    return { pending: this.#pending, running: this.#live.size + this.#leasing };
+    return { pending: this.#pending, running: this.#atWork + this.#leasing };
   }
 
   trouble(): string | null {
@@ -482,12 +366,32 @@ export class SqliteEngine implements Engine {
     await this.drain(0);
     // Deaf to its signal: handed back without its consent, and whatever it still says or returns is not heard.
     for (const run of this.#live.values()) if (!run.closed) this.#finish(run, { kind: 'interrupted' });
-    this.#stopProgress?.();
+    this.#progress.stop();
     await this.#store.close();
   }
 }
 
-/** How close to the last reserved number the next reservation is asked for. */
-function leaseHeadroom(run: LiveRun): number {
-  return run.reserveSize >> 1;
+function leaseOf(row: Row): Lease {
+  return {
+    n: row.n as number,
+    fence: row.fence as number,
+    id: row.id as string,
+    state: row.state as string,
+    task: row.task as string,
+    client: row.client as string | null,
+    input: row.input as string | null,
+    attempt: row.attempt as number,
+  };
+}
+
+/** What becomes of a run whose process died. */
+function afterDeath(row: Row, onCrash: 'retry' | 'fail'): Outcome {
+  if (row.cancel === 1) return { kind: 'cancelled' };
+  const deaths = (row.deaths as number) + 1;
+  if (onCrash === 'retry' && deaths < mostDeaths) return { kind: 'interrupted' };
+  const message =
+    onCrash === 'fail'
+      ? 'The server process died while the task was at work, and the task is declared with onCrash: fail.'
+      : `The server process died ${deaths} times while the task was at work; it is not tried again.`;
+  return { kind: 'failed', error: { name: 'ProcessDiedError', message } };
 }

@@ -33,6 +33,12 @@ const heldBytes = 16 * 1024 * 1024;
 type Line = { text: string; fields: Record<string, unknown> | undefined };
 type Word = RunPatch | Line;
 
+/** A leased run, with what its holder needs to write it. */
+export interface Lease extends LeasedRun {
+  n: number;
+  fence: number;
+}
+
 /** Who a live run belongs to: told when it has something to number, and when a status must reach the disk at once. */
 export interface LiveRunHost {
   now(): number;
@@ -82,7 +88,7 @@ export class LiveRun implements LeasedRun, AttemptContext {
   #controller: AbortController | undefined;
   #aborted: AbortReason | undefined;
 
-  constructor(host: LiveRunHost, run: LeasedRun & { n: number; fence: number }, snapshot: Snapshot) {
+  constructor(host: LiveRunHost, run: Lease, snapshot: Snapshot) {
     this.#host = host;
     this.n = run.n;
     this.id = run.id;
@@ -175,6 +181,16 @@ export class LiveRun implements LeasedRun, AttemptContext {
   /** Whether they wait for more numbers to be reserved. */
   get starved(): boolean {
     return this.hasUnnumbered && !this.#mayNumber();
+  }
+
+  /** Whether more numbers should be reserved, lest it come to that. */
+  get isLowOnNumbers(): boolean {
+    return this.snapshot.seq + this.reserveSize / 2 >= this.reserved;
+  }
+
+  /** After a crash: numbers up to `reserved`, or as many as the first reservation had, may have been shown. */
+  skipShown(reserved: number): void {
+    this.snapshot = { ...this.snapshot, seq: Math.max(reserved, this.reserved) };
   }
 
   #mayNumber(): boolean {

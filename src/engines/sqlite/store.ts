@@ -15,6 +15,7 @@ import type {
   WriteOperation,
 } from './protocol.ts';
 import { databaseFile, insertToken, revokeToken } from './tokens.ts';
+import { WaitingClients } from './waitingClients.ts';
 
 // `status < 3` stands in every query for active runs, next to what it already implies: SQLite uses a partial index only for a
 // query that repeats the index's own condition (https://www.sqlite.org/partialindex.html).
@@ -390,43 +391,5 @@ export class Store {
 
   #all(sql: string, params: SqlValue[]): Row[] {
     return this.#prepare(sql).all(params);
-  }
-}
-
-/** The clients that have runs waiting, in the order of their turns. */
-class WaitingClients {
-  readonly #counts = new Map<string | null, number>();
-  size = 0;
-
-  reset(rows: readonly Row[]): void {
-    this.#counts.clear();
-    this.size = 0;
-    for (const { client, count } of rows) {
-      this.#counts.set(client as string | null, count as number);
-      this.size += count as number;
-    }
-  }
-
-  add(client: string | null): void {
-    this.#counts.set(client, (this.#counts.get(client) ?? 0) + 1);
-    this.size++;
-  }
-
-  remove(client: string | null): void {
-    const left = (this.#counts.get(client) ?? 0) - 1;
-    if (left > 0) this.#counts.set(client, left);
-    else this.#counts.delete(client);
-    this.size--;
-  }
-
-  /** The client whose turn it is; it goes to the end of the line, one run fewer. */
-  next(): string | null | undefined {
-    const turn = this.#counts.entries().next();
-    if (turn.done) return undefined;
-    const [client, count] = turn.value;
-    this.#counts.delete(client);
-    if (count > 1) this.#counts.set(client, count - 1);
-    this.size--;
-    return client;
   }
 }
