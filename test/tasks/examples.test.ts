@@ -1,9 +1,12 @@
+import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { loadRegistry } from '../../src/registry.ts';
 import { recordedContext } from '../fixtures/context.ts';
+import { makeProject } from '../fixtures/project.ts';
 
-const registry = await loadRegistry(resolve(import.meta.dirname, '../../tasks'));
+const folder = resolve(import.meta.dirname, '../../tasks');
+const registry = await loadRegistry(folder);
 
 /** Runs a task as the executor does: parsed input, a context, the result. */
 async function run(state: string, name: string, body?: unknown) {
@@ -60,5 +63,23 @@ describe('example_task2', () => {
 
   it('has a default for its input', async () => {
     expect((await run('example_task2', 'task2_with_args')).result).toBe('Completed task for MATT, age 25');
+  });
+});
+
+describe('the code in the documentation of the Tasks API', () => {
+  const readme = readFileSync(resolve(folder, 'README.md'), 'utf8');
+  const [decorated = '', plain = ''] = [...readme.matchAll(/```ts\n(.*?)```/gs)].map((match) => match[1]);
+
+  it('is that of the example', () => {
+    const example = readFileSync(resolve(folder, 'example_task2/index.ts'), 'utf8');
+    expect(decorated.replaceAll(/^ *\/\/.*\n/gm, '')).toBe(example);
+  });
+
+  it('works without decorators as well', async () => {
+    using project = makeProject({ 'counter.ts': plain }, { type: 'module' });
+    const add = (await loadRegistry(project.tasks)).task('counter', 'add');
+    const context = recordedContext();
+    expect(await add?.run(context, { a: 1, b: 2 })).toBe(3);
+    expect(context.logs).toEqual([{ text: 'adding', fields: { a: 1, b: 2 } }]);
   });
 });
