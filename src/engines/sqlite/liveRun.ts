@@ -19,8 +19,9 @@ import type { RunUpdate } from './protocol.ts';
  */
 export const leaseReserve = 16;
 
-/** A reservation is meant to last at least so long, and is never larger than `mostReserved`. */
+/** A reservation is meant to last at least so long. */
 const reserveForMs = 100;
+const leastReserved = 4;
 const mostReserved = 16_384;
 
 /** After so many words in one turn of the event loop an attempt is made to wait for the next one. */
@@ -233,9 +234,10 @@ export class LiveRun implements LeasedRun, AttemptContext {
   /** Takes what is not on disk yet as one write; `flushed` or `flushFailed` is to be called with what came of it. */
   takeUpdate(): { update: RunUpdate; reserved: number; outgrown: boolean } {
     const now = this.#host.now();
-    // A run that used up its numbers sooner than the periodic write came round gets more at a time.
-    if (this.starved || now - this.#flushedAt < reserveForMs)
+    // A run that used up its numbers soon gets more at a time; one that talks slowly leaves a smaller gap after a crash.
+    if (this.starved || now - this.#flushedAt < reserveForMs) {
       this.reserveSize = Math.min(this.reserveSize * 2, mostReserved);
+    } else this.reserveSize = Math.max(this.reserveSize / 2, leastReserved);
     this.#flushedAt = now;
     this.#flushing = this.unflushed.length;
     this.statusOnDisk = this.snapshot.status;
