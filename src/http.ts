@@ -97,8 +97,9 @@ export async function createApp(
     reply.header('referrer-policy', commonHeaders['referrer-policy']);
     reply.header('x-content-type-options', commonHeaders['x-content-type-options']);
     if (isUpgrade(raw)) closeAfterAnswer(raw, reply.raw);
-    guard.check(raw);
+    // Before the guard: a page of an allowed origin may read why it was refused.
     if (guard.knowsOrigins) allowOrigin(request, reply);
+    guard.check(raw);
   }
 
   function allowOrigin(request: FastifyRequest, reply: FastifyReply): void {

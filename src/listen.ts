@@ -2,7 +2,7 @@
  * Where the server can be reached. `localhost` is two addresses, and programs differ in which they try first, so both are
  * bound to the same port.
  */
-import { createServer, type Server as NetServer } from 'node:net';
+import { type AddressInfo, createServer, type Server as NetServer } from 'node:net';
 import type { FastifyInstance } from 'fastify';
 import { exitCode, StartError } from './errors.ts';
 import type { Log } from './logging.ts';
@@ -18,64 +18,78 @@ export interface Listening {
 
 /** Binds `app`, or throws a `StartError` that says which port or address cannot be had. */
 export async function listen(app: FastifyInstance, host: string, port: number, log: Log): Promise<Listening> {
-  if (host !== 'localhost') {
-    const bound = await bindApp(app, host, port);
-    return {
-      url: `http://${nameOf(host)}:${bound}`,
-      addresses: [`${nameOf(host)}:${bound}`],
-      close: () => {},
-    };
+  await app.ready();
+  if (host === 'localhost') return listenOnLoopback(app, port, log);
+  const address = `${nameOf(host)}:${await bind(app, host, port)}`;
+  return { url: `http://${address}`, addresses: [address], close: () => {} };
+}
+
+/** How often a free port is looked for that is free on both addresses. */
+const attempts = 20;
+
+async function listenOnLoopback(app: FastifyInstance, wanted: number, log: Log): Promise<Listening> {
+  for (let attempt = 1; ; attempt++) {
+    const second = await bindSecond(app, wanted).catch((error: NodeJS.ErrnoException) => error);
+    const free = second instanceof Error ? wanted : portOf(second);
+    try {
+      const port = await bind(app, '127.0.0.1', free);
+      return second instanceof Error ? onOneAddress(port, second, log) : onBoth(port, second);
+    } catch (error) {
+      if (!(second instanceof Error)) second.close();
+      if (wanted !== 0 || attempt === attempts) throw error;
+    }
   }
-  const bound = await bindApp(app, '127.0.0.1', port);
-  const address = `127.0.0.1:${bound}`;
-  const second = await bindSecond(app, bound).catch((error: NodeJS.ErrnoException) => error);
-  if (!(second instanceof Error)) {
-    return {
-      url: `http://localhost:${bound}`,
-      addresses: [address, `[::1]:${bound}`],
-      close: () => second.close(),
-    };
-  }
-  if (isAbsent(second)) {
-    log('info', 'There is no IPv6 on this machine: listening on 127.0.0.1 only');
-  } else {
-    const reason = second.code === 'EADDRINUSE' ? 'another program has it' : second.message;
+}
+
+function onBoth(port: number, second: NetServer): Listening {
+  const addresses = [`127.0.0.1:${port}`, `[::1]:${port}`];
+  return { url: `http://localhost:${port}`, addresses, close: () => second.close() };
+}
+
+function onOneAddress(port: number, reason: NodeJS.ErrnoException, log: Log): Listening {
+  const address = `127.0.0.1:${port}`;
+  if (isAbsent(reason)) log('info', `There is no IPv6 on this machine: listening on ${address} only`);
+  else {
+    const why = reason.code === 'EADDRINUSE' ? 'another program has it' : reason.message;
     log(
       'warn',
-      `Cannot listen on [::1]:${bound}: ${reason}. Use 127.0.0.1: localhost may reach that program instead`,
+      `Cannot listen on [::1]:${port}: ${why}. Use ${address}, since "localhost" may lead elsewhere`,
     );
   }
   return {
-    url: `http://${isAbsent(second) ? 'localhost' : '127.0.0.1'}:${bound}`,
+    url: `http://${isAbsent(reason) ? `localhost:${port}` : address}`,
     addresses: [address],
     close: () => {},
   };
 }
 
-async function bindApp(app: FastifyInstance, host: string, port: number): Promise<number> {
+async function bind(app: FastifyInstance, host: string, port: number): Promise<number> {
   try {
     await app.listen({ host, port });
   } catch (error) {
     throw cannotListen(error as NodeJS.ErrnoException, host, port);
   }
-  const address = app.server.address();
-  // A server that listens on a host and port has an address of that kind.
-  return typeof address === 'object' && address ? address.port : port;
+  return portOf(app.server);
 }
 
 /** Connections of the second address are handed to the one HTTP server, so limits and upgrades are the same on both. */
 function bindSecond(app: FastifyInstance, port: number): Promise<NetServer> {
   return new Promise((resolve, reject) => {
     // As node:http makes its own: it does its half of closing itself.
-    const second = createServer({ allowHalfOpen: true, noDelay: true }, (socket) =>
-      app.server.emit('connection', socket),
-    );
+    const second = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+      app.server.emit('connection', socket);
+    });
     second.once('error', reject);
     second.listen({ host: '::1', port, ipv6Only: true }, () => {
       second.off('error', reject);
       resolve(second);
     });
   });
+}
+
+/** Of a server that listens on a host and port, which has an address of that kind. */
+function portOf(server: NetServer): number {
+  return (server.address() as AddressInfo).port;
 }
 
 function isAbsent(error: NodeJS.ErrnoException): boolean {

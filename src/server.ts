@@ -1,6 +1,7 @@
 /**
  * The composition: a config becomes an engine, an app and a server that can be started and stopped.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { FastifyInstance } from 'fastify';
 import { Auth } from './auth.ts';
 import { type Clock, systemClock } from './clock.ts';
@@ -124,6 +125,7 @@ export class Server {
     if (!running) return;
     const { engine, auth, subscribers, app, listening } = running;
     await engine.drain(graceMs);
+    await lastWords(subscribers);
     auth.stop();
     subscribers.closeAll(1001, 'The server is stopping: reconnect with ?since= your last seq');
     listening.close();
@@ -137,6 +139,11 @@ function logFailure(log: Log): ExecuteOptions['onFailure'] {
     const error = Object.assign(new Error(message), { name, stack: stack ?? `${name}: ${message}` });
     log('warn', 'A run failed', { task_id: id, state, task, attempt, error });
   };
+}
+
+/** What the last attempts said is still on its way. Watchers of a run that has ended leave by themselves; others stay. */
+async function lastWords(subscribers: Subscribers): Promise<void> {
+  for (let waitedMs = 0; subscribers.size > 0 && waitedMs < 250; waitedMs += 10) await sleep(10);
 }
 
 /** Answers what is being asked, for a moment; a connection that is still busy then would never let go. */
