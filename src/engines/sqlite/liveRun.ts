@@ -107,6 +107,8 @@ export class LiveRun implements LeasedRun, AttemptContext {
   get signal(): AbortSignal {
     if (!this.#controller) {
       this.#controller = new AbortController();
+      // Many things may wait for one signal: a task with twenty sleeps at once does not leak.
+      setMaxListeners(0, this.#controller.signal);
       if (this.#aborted) this.#controller.abort(this.#aborted);
     }
     return this.#controller.signal;
