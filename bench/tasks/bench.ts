@@ -1,0 +1,61 @@
+/**
+ * The tasks that the benchmarks run. They are tasks like any other: nothing in the server knows of them.
+ */
+import { EventEmitter, once } from 'node:events';
+import { defineState, defineTask, type TaskContext } from 'spyglass-tasks';
+import { z } from 'zod';
+
+const Person = z.object({ name: z.string(), age: z.number().int() });
+
+const Talk = z.object({
+  /** Each begins when `go` has been started once more. */
+  rounds: z.number().int(),
+  ticks: z.number().int(),
+  periodMs: z.number(),
+  messagesPerTick: z.number().int(),
+});
+
+const Storm = z.object({ calls: z.number().int() });
+
+/** How often `go` has been started, and who waits for it. */
+let signals = 0;
+const signalled = new EventEmitter().setMaxListeners(0);
+
+async function signal(number: number, task: TaskContext): Promise<void> {
+  while (signals < number) await once(signalled, 'go', { signal: task.signal });
+}
+
+export const bench = defineState('bench', {
+  /** Nothing but what the server itself does: validate, store, execute, store. */
+  noop: defineTask({ input: Person }, (_task, { name, age }) => `${name}, ${age}`),
+
+  /** Log lines at a steady pace, a round for each `go`; one more `go` ends it. Lines, since updates of one tick would merge. */
+  chatter: defineTask({ input: Talk }, async (task, { rounds, ticks, periodMs, messagesPerTick }) => {
+    const first = signals + 1;
+    for (let round = 0; round < rounds; round++) {
+      await signal(first + round, task);
+      const begin = performance.now();
+      for (let tick = 1; tick <= ticks; tick++) {
+        for (let message = 1; message <= messagesPerTick; message++) {
+          task.log('GET /index.html answered 200 in 12 ms');
+        }
+        await task.sleep(Math.max(0, begin + tick * periodMs - performance.now()));
+      }
+    }
+    await signal(first + rounds, task);
+  }),
+
+  go: defineTask({}, () => {
+    signals++;
+    signalled.emit('go');
+  }),
+
+  /** As many updates as it can make; returns how long they took it. */
+  storm: defineTask({ input: Storm }, async (task, { calls }) => {
+    const begin = performance.now();
+    for (let call = 1; call <= calls; call++) {
+      await task.update({ progress: (100 * call) / calls, message: `call ${call}` });
+    }
+    return { seconds: (performance.now() - begin) / 1000 };
+  }),
+});
