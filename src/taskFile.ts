@@ -5,6 +5,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, extname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { sharePackages } from './packageHook.ts';
 import { placeWithin } from './stack.ts';
 
 export type ImportTaskFile = (file: string) => Promise<object>;
@@ -37,6 +38,7 @@ async function tsxImport(tsconfig: string | undefined): Promise<(url: string) =>
   const importer = `./importer${extname(import.meta.url)}`;
   const options = { parentURL: import.meta.url, tsconfig: tsconfig ?? (false as const) };
   const { importModule } = await withTsconfig(tsconfig, () => tsImport(importer, options));
+  sharePackages();
   return importModule;
 }
 

@@ -143,6 +143,45 @@ describe('a folder of task files', () => {
     expect(await registry.task('b', 'task1')?.run(context, undefined)).toBe(2);
   });
 
+  it('shares packages with the server, whatever kind of file imports them', async () => {
+    const importing = (name: string) => `
+      import { loads } from 'counted';
+      import { defineState, defineTask } from 'spyglass-tasks';
+      export const state = defineState('${name}', { task1: defineTask({}, () => loads()) });`;
+    using project = makeProject(
+      {
+        'a.js': importing('a'),
+        'b.ts': importing('b'),
+        'c.ts': importing('c'),
+        '/node_modules/counted/package.json': '{ "type": "module", "exports": "./index.js" }',
+        '/node_modules/counted/index.js': 'let count = 0; export const loads = () => ++count;',
+      },
+      { type: 'module' },
+    );
+    const registry = await loadRegistry(project.tasks);
+    const counts = ['a', 'b', 'c'].map((name) => registry.task(name, 'task1')?.run(context, undefined));
+    expect(counts).toEqual([1, 2, 3]);
+  });
+
+  it('may import packages that are TypeScript themselves, and by the paths of its tsconfig.json', async () => {
+    using project = makeProject(
+      {
+        'a.ts': `
+          import { one } from 'workspace';
+          import { two } from '@lib/two';
+          ${stateFile('A', 'one + two')}`,
+        '/packages/workspace/package.json':
+          '{ "name": "workspace", "type": "module", "exports": "./index.ts" }',
+        '/packages/workspace/index.ts': 'export const one: number = 1;',
+        '/lib/two.ts': 'export const two: number = 2;',
+      },
+      { type: 'module', tsconfig: { compilerOptions: { paths: { '@lib/*': ['./lib/*'] } } } },
+    );
+    symlinkSync(join(project.root, 'packages/workspace'), join(project.root, 'node_modules/workspace'));
+    const registry = await loadRegistry(project.tasks);
+    expect(await registry.task('a', 'task1')?.run(context, undefined)).toBe(3);
+  });
+
   it('may hold links to task files that lie elsewhere', async () => {
     using project = makeProject({ '/elsewhere/linked.ts': stateFile('Linked', '1') }, { type: 'module' });
     symlinkSync(join(project.root, 'elsewhere/linked.ts'), join(project.tasks, 'here.ts'));
