@@ -170,6 +170,25 @@ describe('spyglass-tasks serve', () => {
     expect(JSON.parse(stdout)).toMatchObject({ task: 'ok' });
   });
 
+  test('suggests a line with the example of a task that needs input, or with a token where one is needed', async () => {
+    const input = `z.object({ name: z.string() }).meta({ examples: [{ name: "it's me" }] })`;
+    const made = makeProject({
+      'only.ts': `import { z } from 'zod'; import { defineState, defineTask } from 'spyglass-tasks';
+        export const only = defineState('only', { greet: defineTask({ input: ${input} }, (_task, { name }) => name) });`,
+    });
+    onTestFinished(() => made[Symbol.dispose]());
+    const open = await serve(made, ['--data', 'a']);
+    const line = /try {6}(.*)/.exec(open.output())?.[1] ?? '';
+    const answer = await new Promise<string>((done) =>
+      execFile('sh', ['-c', `${line} -s`], (_error, stdout) => done(stdout)),
+    );
+    expect(JSON.parse(answer)).toMatchObject({ task: 'greet' });
+    const closed = await serve(made, ['--data', 'b b', '--direct', 'off']);
+    expect(closed.output()).toContain(
+      `curl -X POST ${closed.url}/api/only/tasks/$(spyglass-tasks token create --data 'b b')/start/greet -H`,
+    );
+  });
+
   test('says it as one JSON object a line with --log-format json', async () => {
     const { child, ended, output } = await serve(project(), ['--log-format', 'json']);
     child.kill('SIGTERM');
