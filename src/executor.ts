@@ -1,7 +1,7 @@
 /**
  * One attempt, from its context to its Outcome. Whatever an author's method does, what comes out is a value.
  */
-import { AsyncLocalStorage } from 'node:async_hooks';
+import { asRun } from './currentRun.ts';
 import { AbortReason, type AttemptContext, type Execute, type LeasedRun, type RunPatch } from './engine.ts';
 import type { Registry } from './registry.ts';
 import type { Outcome, RunError } from './run.ts';
@@ -12,14 +12,6 @@ import type { TaskContext, TaskUpdate } from './task.ts';
 export const resultLimitBytes = 1024 * 1024;
 /** A message, a log line's text, and its fields as JSON; longer text is cut. */
 export const textLimitBytes = 64 * 1024;
-
-/** Which run the code at hand belongs to, for a failure that nobody awaited. */
-const running = new AsyncLocalStorage<LeasedRun>();
-
-/** The run whose task is at work where this is called, also from its timers and promises. */
-export function currentRun(): Pick<LeasedRun, 'id' | 'state' | 'task'> | undefined {
-  return running.getStore();
-}
 
 export interface ExecuteOptions {
   /** The label of a client token, by the token's id. */
@@ -55,7 +47,7 @@ async function runAttempt(
   }
   const context = new Context(run, attempt, options.tokenLabel(run.client));
   try {
-    return completed(await running.run(run, () => task.run(context, parsed?.value)));
+    return completed(await asRun(run, () => task.run(context, parsed?.value)));
   } catch (thrown) {
     return thrownOutcome(thrown, attempt);
   }

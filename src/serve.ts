@@ -2,8 +2,8 @@
  * A server in a process of its own: what it prints, what it survives and how it ends.
  */
 import { type Config, directIsOn, settings } from './config.ts';
+import { currentRun } from './currentRun.ts';
 import { exitCode } from './errors.ts';
-import { currentRun } from './executor.ts';
 import { createLog, type Log } from './logging.ts';
 import type { Registry } from './registry.ts';
 import { createServer, type Server } from './server.ts';

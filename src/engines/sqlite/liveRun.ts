@@ -1,6 +1,7 @@
 /**
  * A leased run, in memory: numbers what its attempt says, and knows what of it is on disk.
  */
+import { setMaxListeners } from 'node:events';
 import type { AbortReason, AttemptContext, LeasedRun, RunPatch } from '../../engine.ts';
 import {
   isTerminal,
