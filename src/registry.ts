@@ -128,22 +128,25 @@ async function findTaskFiles(root: string): Promise<{ files: TaskFile[]; passedO
   const files: TaskFile[] = [];
   const passedOver: string[] = [];
   for (const entry of entries.sort()) {
-    if (/^[._]/.test(entry)) {
-      passedOver.push(entry);
-      continue;
-    }
     const path = join(root, entry);
-    const info = await stat(path).catch(() => undefined);
-    const found = info?.isDirectory()
-      ? (await readdir(path)).filter((name) => /^index\.[jt]s$/.test(name)).map((name) => join(path, name))
-      : isTaskFile(entry)
-        ? [path]
-        : [];
-    if (found.length === 0) passedOver.push(info?.isDirectory() ? `${entry}/ (has no index.ts)` : entry);
-    const name = info?.isDirectory() ? entry : basename(entry, extname(entry));
+    const isFolder = (await stat(path).catch(() => undefined))?.isDirectory() ?? false;
+    const name = isFolder ? entry : basename(entry, extname(entry));
+    const found = /^[._]/.test(entry)
+      ? []
+      : isFolder
+        ? await indexesOf(path)
+        : isTaskFile(entry)
+          ? [path]
+          : [];
     files.push(...found.map((file) => ({ name, file })));
+    if (found.length === 0) passedOver.push(isFolder ? `${entry}/ (has no index.ts)` : entry);
   }
   return { files, passedOver };
+}
+
+async function indexesOf(folder: string): Promise<string[]> {
+  const names = await readdir(folder).catch(() => []);
+  return names.filter((name) => /^index\.[jt]s$/.test(name)).map((name) => join(folder, name));
 }
 
 function isTaskFile(name: string): boolean {

@@ -57,7 +57,8 @@ export function readState(state: unknown, origin: { name?: string; source?: stri
   for (const task of found) {
     const taskProblems = problemsOf(task);
     const input = readInput(task, taskProblems);
-    problems.push(...taskProblems.map((problem) => `task ${task.name}${at(task.source)}: ${problem}`));
+    const where = `task ${task.name} of state ${String(name)}${at(task.source)}`;
+    problems.push(...taskProblems.map((problem) => `${where}: ${problem}`));
     tasks.set(task.name, {
       name: task.name,
       description: task.options.description ?? null,

@@ -314,7 +314,7 @@ describe('a folder of task files is refused, naming file and reason, when', () =
   it('a schema is none', async () => {
     const file = stateFile('A', '1').replace('Task()', "Task({ input: { type: 'object' } })");
     expect(await refusal({ 'a.ts': file })).toMatch(
-      /tasks\/a\.ts: task task1 \(.*a\.ts:\d+\): The input is an object that is not a schema\. Give it a zod schema/,
+      /tasks\/a\.ts: task task1 of state a \(.*a\.ts:\d+\): The input is an object that is not a schema\. Give it a zod schema/,
     );
   });
 

@@ -344,14 +344,28 @@ describe('a state is refused, with all that is wrong with it, when', () => {
     expect(refusal(state).split('\n')).toEqual([
       expect.stringMatching(/^task function: this is not a task: write function: defineTask\(/),
       expect.stringMatching(
-        new RegExp(`^task misspelt ${place}: there is no option "desciption"; there are: description, input`),
+        new RegExp(
+          `^task misspelt of state wrong ${place}: there is no option "desciption"; there are: description, input`,
+        ),
       ),
-      expect.stringMatching(new RegExp(`^task choice ${place}: onCrash is 'retry' or 'fail', not "restart"`)),
-      expect.stringMatching(new RegExp(`^task text ${place}: the description must be text, not number`)),
-      expect.stringMatching(new RegExp(`^task schema ${place}: The input is an object of zod schemas`)),
-      expect.stringMatching(new RegExp(`^task undefinedSchema ${place}: The input is undefined`)),
-      expect.stringMatching(new RegExp(`^task async ${place}: The input schema has an asynchronous`)),
-      expect.stringMatching(new RegExp(`^task bad name ${place}: the name of a task stands in URLs`)),
+      expect.stringMatching(
+        new RegExp(`^task choice of state wrong ${place}: onCrash is 'retry' or 'fail', not "restart"`),
+      ),
+      expect.stringMatching(
+        new RegExp(`^task text of state wrong ${place}: the description must be text, not number`),
+      ),
+      expect.stringMatching(
+        new RegExp(`^task schema of state wrong ${place}: The input is an object of zod schemas`),
+      ),
+      expect.stringMatching(
+        new RegExp(`^task undefinedSchema of state wrong ${place}: The input is undefined`),
+      ),
+      expect.stringMatching(
+        new RegExp(`^task async of state wrong ${place}: The input schema has an asynchronous`),
+      ),
+      expect.stringMatching(
+        new RegExp(`^task bad name of state wrong ${place}: the name of a task stands in URLs`),
+      ),
     ]);
   });
 
