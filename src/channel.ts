@@ -9,6 +9,9 @@ import type { Framing, Message } from './message.ts';
 /** What may lie unsent in one connection before its reader counts as slow. */
 export const bufferLimitBytes = 256 * 1024;
 
+/** Of the messages kept for those who come back, so much at the most. */
+const keptBytes = 1024 * 1024;
+
 /** So many sinks are served in one turn of the event loop: 10,000 at once would hold it up for 100 ms. */
 const sliceSinks = 200;
 
@@ -107,8 +110,18 @@ export class Channel {
       setImmediate(() => this.#pass(this.subscribers.values()));
       return;
     }
-    if (this.#messages.length > this.#keep)
-      this.#messages = this.#messages.slice(this.#messages.length - this.#keep);
+    this.#forget();
+  }
+
+  #forget(): void {
+    let kept = 0;
+    let bytes = 0;
+    while (kept < Math.min(this.#keep, this.#messages.length)) {
+      bytes += (this.#messages[this.#messages.length - 1 - kept] as Message).framedBytes;
+      if (bytes > keptBytes && kept > 0) break;
+      kept++;
+    }
+    if (kept < this.#messages.length) this.#messages = this.#messages.slice(this.#messages.length - kept);
   }
 
   /** Whether messages came in after their first readers of this pass had been served. */

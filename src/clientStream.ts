@@ -1,7 +1,14 @@
 /**
  * Everybody who watches all runs of one client in one state: where each run stands as they join, then what happens.
  */
-import { Channel, type ChannelRules, drained, type Sink, type Subscriber } from './channel.ts';
+import {
+  bufferLimitBytes,
+  Channel,
+  type ChannelRules,
+  drained,
+  type Sink,
+  type Subscriber,
+} from './channel.ts';
 import type { Clock } from './clock.ts';
 import type { Engine } from './engine.ts';
 import { gapFrames, type Message } from './message.ts';
@@ -64,11 +71,14 @@ export class ClientStream implements ChannelRules {
   async #join(subscriber: Subscriber, passedOver: PassedOver): Promise<void> {
     const { sink } = subscriber;
     const told = new Map<string, number>();
-    const tell = (runs: readonly Run[]) => {
-      const fresh = runs.filter(({ snapshot }) => !told.has(snapshot.task_id));
-      for (const { snapshot } of fresh) told.set(snapshot.task_id, snapshot.seq);
-      const frames = fresh.map(({ snapshot }) => sink.framing.frame(snapshotMessage(snapshot), snapshot.seq));
-      if (frames.length > 0) sink.send(Buffer.concat(frames));
+    const tell = async (runs: readonly Run[]) => {
+      for (const { snapshot } of runs) {
+        if (told.has(snapshot.task_id)) continue;
+        told.set(snapshot.task_id, snapshot.seq);
+        sink.send(sink.framing.frame(snapshotMessage(snapshot), snapshot.seq));
+        if (sink.bufferedBytes > bufferLimitBytes) await drained(sink);
+        if (subscriber.closed) return;
+      }
     };
     const scope = { client: this.#client, state: this.#state };
     let before: string | undefined;
@@ -76,15 +86,15 @@ export class ClientStream implements ChannelRules {
       const page = { ...scope, limit: joinPage, active: true };
       const runs = await this.#engine.list(before === undefined ? page : { ...page, before });
       if (subscriber.closed) return;
-      tell(runs);
-      before = runs.length === joinPage ? runs.at(-1)?.snapshot.task_id : undefined;
-      if (before !== undefined) await drained(sink);
+      await tell(runs);
       if (subscriber.closed) return;
+      before = runs.at(-1)?.snapshot.task_id;
     } while (before !== undefined);
     const endedSince = this.#clock.now() - endedWithinMs;
     const ended = await this.#engine.list({ ...scope, limit: endedShown, endedSince });
     if (subscriber.closed) return;
-    tell(ended);
+    await tell(ended);
+    if (subscriber.closed) return;
     for (const [id, passed] of passedOver) {
       const seq = told.get(id) ?? 0;
       if (passed.newest.seq <= seq) passedOver.delete(id);

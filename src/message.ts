@@ -33,6 +33,11 @@ export class Message {
     return isTerminal(this.event.snapshot.status);
   }
 
+  /** What it holds of memory beyond its event; 0 until somebody was sent it. */
+  get framedBytes(): number {
+    return this.#frame?.length ?? 0;
+  }
+
   framed(framing: Framing): Buffer {
     this.#frame ??= framing.frame(eventMessage(this.event), this.seq);
     return this.#frame;

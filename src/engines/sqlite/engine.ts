@@ -12,7 +12,6 @@ import {
   type Counts,
   type Engine,
   type EngineLog,
-  EngineUnavailableError,
   type Execute,
   type History,
   type ListQuery,
@@ -26,7 +25,7 @@ import { type Lease, LiveRun } from './liveRun.ts';
 import { Progress } from './progress.ts';
 import type { NewRun } from './protocol.ts';
 import { RunReader } from './runReader.ts';
-import { StoreClient } from './storeClient.ts';
+import { StoreClient, unavailable } from './storeClient.ts';
 import { SqliteTokenStore } from './tokenStore.ts';
 
 /** 131 random bits: an id is the only key to a direct run. */
@@ -114,7 +113,7 @@ export class SqliteEngine implements Engine {
   // ---- Accepting
 
   async accept(requests: readonly StartRequest[]): Promise<Accepted[]> {
-    if (this.#trouble !== null) throw new EngineUnavailableError(this.#trouble);
+    if (this.#trouble !== null) throw unavailable(this.#trouble);
     const at = this.#parts.clock.now();
     const runs: NewRun[] = [];
     let leased = 0;
@@ -298,7 +297,7 @@ export class SqliteEngine implements Engine {
   // ---- Cancelling
 
   async cancel(id: string): Promise<Cancellation | undefined> {
-    if (this.#trouble !== null) throw new EngineUnavailableError(this.#trouble);
+    if (this.#trouble !== null) throw unavailable(this.#trouble);
     const answer = await this.#store.write({ op: 'cancel', id, at: this.#parts.clock.now() });
     if (!answer) return undefined;
     const { row, cancelled } = answer;
@@ -332,7 +331,7 @@ export class SqliteEngine implements Engine {
     if (reason === null) {
       this.#parts.log('info', 'The store takes runs again');
       this.#leaseMore();
-    } else this.#parts.log('error', `Starts are refused: ${reason}`);
+    } else this.#parts.log('error', `Starts are refused: ${reason}`, { data: this.#config.data });
   }
 
   async drain(graceMs: number): Promise<void> {

@@ -81,6 +81,7 @@ export class LiveRun implements LeasedRun, AttemptContext {
   readonly #host: LiveRunHost;
   /** How many of `unflushed` are on their way to the disk. */
   #flushing = 0;
+  #unflushedBytes = 0;
   #flushedAt = 0;
   /** Events and bytes of history on disk, about; unknown for a run that had a life before this lease. */
   #kept = { count: 0, bytes: 0 };
@@ -214,10 +215,16 @@ export class LiveRun implements LeasedRun, AttemptContext {
   }
 
   #keep(events: readonly RunEvent[]): void {
-    this.unflushed.push(...events);
-    const over = this.unflushed.length - this.#flushing - historyEvents;
+    for (const event of events) {
+      this.unflushed.push(event);
+      this.#unflushedBytes += event.text?.length ?? 0;
+    }
+    const waiting = this.unflushed.length - this.#flushing;
+    const over = this.#unflushedBytes > heldBytes ? waiting >> 1 : waiting - historyEvents;
     // More than a history keeps anyway: the oldest go, and a reader is told of them as a gap.
-    if (over > 0) this.unflushed.splice(this.#flushing, over);
+    if (over <= 0) return;
+    this.unflushed.splice(this.#flushing, over);
+    this.#unflushedBytes = textLength(this.unflushed);
   }
 
   /** More was said than can be held: the updates melt into one, and a line takes the place of the oldest lines. */
@@ -256,6 +263,7 @@ export class LiveRun implements LeasedRun, AttemptContext {
 
   flushed(reserved: number, kept: { count: number; bytes: number } | undefined): void {
     this.unflushed.splice(0, this.#flushing);
+    this.#unflushedBytes = textLength(this.unflushed);
     this.#flushing = 0;
     this.reserved = Math.max(this.reserved, reserved);
     if (kept) this.#kept = kept;
@@ -303,6 +311,10 @@ export class LiveRun implements LeasedRun, AttemptContext {
       chunks: encodeChunks(events),
     };
   }
+}
+
+function textLength(events: readonly RunEvent[]): number {
+  return events.reduce((sum, { text }) => sum + (text?.length ?? 0), 0);
 }
 
 /** What an outcome makes of a run. */

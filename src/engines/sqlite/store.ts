@@ -20,6 +20,13 @@ import { WaitingClients } from './waitingClients.ts';
 // `status < 3` stands in every query for active runs, next to what it already implies: SQLite uses a partial index only for a
 // query that repeats the index's own condition (https://www.sqlite.org/partialindex.html).
 
+/** What reading a run takes: not its input, which can be large and is for its attempts only. */
+const shown = `n, id, state, task, client, status, progress, message, result, error, attempt, seq, at,
+  created_at, started_at, tail`;
+
+/** A list of runs is cut short before it holds more than this of results. */
+const listBytes = 16 * 1024 * 1024;
+
 const pending = 0;
 const starting = 1;
 const cancelled = 5;
@@ -284,36 +291,26 @@ export class Store {
   }
 
   #row(id: string): Row | undefined {
-    return this.#get('SELECT * FROM runs WHERE id = ?', [id]);
+    return this.#get(`SELECT ${shown} FROM runs WHERE id = ?`, [id]);
   }
 
   #list(query: Extract<ReadOperation, { op: 'list' }>): Row[] {
-    const { client, state, limit } = query;
-    if (query.active) {
-      return this.#all(
-        `SELECT * FROM runs WHERE status < 3 AND status IN (0, 1, 2) AND client IS ? AND state = ?
-           AND n < coalesce((SELECT n FROM runs WHERE id = ?), 9e15) ORDER BY n DESC LIMIT ?`,
-        [client, state, query.before ?? null, limit],
-      );
-    }
-    if (query.endedSince !== undefined) {
-      return this.#all(
-        `SELECT * FROM runs WHERE status >= 3 AND client = ? AND state = ? AND at >= ? ORDER BY at DESC LIMIT ?`,
-        [client, state, query.endedSince, limit],
-      );
-    }
-    if (query.before === undefined) {
-      return this.#all('SELECT * FROM runs WHERE client = ? AND state = ? ORDER BY n DESC LIMIT ?', [
-        client,
-        state,
-        limit,
-      ]);
-    }
-    return this.#all(
-      `SELECT * FROM runs WHERE client = ? AND state = ?
-         AND n < (SELECT n FROM runs WHERE id = ? AND client = ? AND state = ?) ORDER BY n DESC LIMIT ?`,
-      [client, state, query.before, client, state, limit],
+    const { where, params, order } = selection(query);
+    const sized = this.#all(
+      `SELECT octet_length(result) AS size FROM runs WHERE ${where} ORDER BY ${order} LIMIT ?`,
+      [...params, query.limit],
     );
+    let bytes = 0;
+    const fitting = sized.findIndex(({ size }) => {
+      bytes += (size as number | null) ?? 0;
+      return bytes > listBytes;
+    });
+    // One is always given, however large: the next page begins behind it.
+    const limit = fitting === -1 ? query.limit : Math.max(fitting, 1);
+    return this.#all(`SELECT ${shown} FROM runs WHERE ${where} ORDER BY ${order} LIMIT ?`, [
+      ...params,
+      limit,
+    ]);
   }
 
   #history(id: string, since: number): ReadAnswers['history'] {
@@ -392,4 +389,29 @@ export class Store {
   #all(sql: string, params: SqlValue[]): Row[] {
     return this.#prepare(sql).all(params);
   }
+}
+
+/** Which runs a list query means, in terms that an index answers. */
+function selection(query: Extract<ReadOperation, { op: 'list' }>): {
+  where: string;
+  params: SqlValue[];
+  order: string;
+} {
+  const { client, state, before, active, endedSince } = query;
+  if (endedSince !== undefined) {
+    return {
+      where: 'status >= 3 AND client = ? AND state = ? AND at >= ?',
+      params: [client, state, endedSince],
+      order: 'at DESC',
+    };
+  }
+  const whose = active
+    ? 'status < 3 AND status IN (0, 1, 2) AND client IS ? AND state = ?'
+    : 'client = ? AND state = ?';
+  if (before === undefined) return { where: whose, params: [client, state], order: 'n DESC' };
+  return {
+    where: `${whose} AND n < (SELECT n FROM runs WHERE id = ? AND client IS ? AND state = ?)`,
+    params: [client, state, before, client, state],
+    order: 'n DESC',
+  };
 }

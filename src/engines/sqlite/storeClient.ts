@@ -22,6 +22,11 @@ import type {
 const retryMs = 500;
 const closeTimeoutMs = 5000;
 
+/** For callers: nothing was kept, and trying again later is right. */
+export function unavailable(reason: string): EngineUnavailableError {
+  return new EngineUnavailableError(`Nothing can be stored or read right now: ${reason}. Try again later.`);
+}
+
 interface Waiting {
   operation: WriteOperation;
   resolve(value: unknown): void;
@@ -84,7 +89,7 @@ export class StoreClient {
 
   read<O extends ReadOperation>(operation: O): Promise<ReadAnswers[O['op']]> {
     return new Promise((resolve, reject) => {
-      if (!this.#worker) return reject(new EngineUnavailableError('the store is closed'));
+      if (!this.#worker) return reject(unavailable('the store is closed'));
       const ticket = this.#nextTicket++;
       this.#reads.set(ticket, { resolve: resolve as (value: unknown) => void, reject });
       this.#post({ kind: 'read', ticket, operation });
@@ -142,7 +147,7 @@ export class StoreClient {
         const reader = this.#reads.get(message.ticket);
         this.#reads.delete(message.ticket);
         if ('ok' in message.answer) reader?.resolve(message.answer.ok);
-        else reader?.reject(new EngineUnavailableError(message.answer.refused));
+        else reader?.reject(unavailable(message.answer.refused));
         return;
       }
       case 'tokens':
@@ -169,7 +174,7 @@ export class StoreClient {
       const answer = answers[place] as Answer;
       if ('ok' in answer) waiting.resolve(answer.ok);
       else if (answer.retry) again.push(waiting);
-      else waiting.reject(new EngineUnavailableError(answer.refused));
+      else waiting.reject(unavailable(answer.refused));
     }
     if (again.length > 0) this.#retryLater(again);
     else this.#schedule();
@@ -186,7 +191,7 @@ export class StoreClient {
   #die(error: Error): void {
     if (!this.#worker) return;
     this.#worker = undefined;
-    const lost = new EngineUnavailableError(`the store stopped: ${error.message}`);
+    const lost = unavailable(`the store stopped: ${error.message}`);
     for (const waiting of [...this.#inFlight, ...this.#queue]) waiting.reject(lost);
     for (const reader of this.#reads.values()) reader.reject(lost);
     this.#inFlight = [];

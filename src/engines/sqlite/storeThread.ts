@@ -49,7 +49,7 @@ function serve({ folder, keepMs, keepRuns, driver }: StoreSettings): void {
     say({ kind: 'trouble', reason });
   }
 
-  if (!ballast.fill()) setTrouble(`the disk under ${folder} is full`);
+  if (!ballast.fill()) setTrouble('the disk is full');
   const heal = setInterval(() => {
     if (trouble === null || !ballast.fill()) return;
     try {
@@ -78,11 +78,7 @@ function serve({ folder, keepMs, keepRuns, driver }: StoreSettings): void {
       const reason = (error as Error).message;
       if (sqliteFault(error) === 'other') return commitApart(operations, reason);
       ballast.release();
-      setTrouble(
-        sqliteFault(error) === 'busy'
-          ? `the database in ${folder} is locked by another program`
-          : `the disk under ${folder} is full (${reason})`,
-      );
+      setTrouble(sqliteFault(error) === 'busy' ? 'another program locks the database' : 'the disk is full');
       return commitOwed(operations, reason);
     }
   }
