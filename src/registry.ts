@@ -6,7 +6,7 @@ import { basename, extname, join, resolve } from 'node:path';
 import { StartError } from './errors.ts';
 import type { JsonSchema } from './jsonSchema.ts';
 import { readState, shortPath } from './state.ts';
-import { declaredTasks, isState, type StateDefinition, type TaskDefinition } from './task.ts';
+import { declaredTasks, isState, type StateDefinition, type StateLike, type TaskDefinition } from './task.ts';
 import { type ImportTaskFile, importFailure, taskFileImport } from './taskFile.ts';
 
 /** What `GET /api/tasks` answers. */
@@ -33,7 +33,7 @@ export class Registry {
    * Adds a state class, or what `defineState` gives. `origin.name` is the name of a class without a `stateName`,
    * `origin.source` the file it comes from. Throws a `StartError` that says all that is wrong with the state.
    */
-  add(state: unknown, origin: { name?: string; source?: string } = {}): StateDefinition {
+  add(state: StateLike, origin: { name?: string; source?: string } = {}): StateDefinition {
     const definition = readState(state, origin);
     const other = this.#states.get(definition.name);
     if (other) {
@@ -131,15 +131,10 @@ async function findTaskFiles(root: string): Promise<{ files: TaskFile[]; passedO
     const path = join(root, entry);
     const isFolder = (await stat(path).catch(() => undefined))?.isDirectory() ?? false;
     const name = isFolder ? entry : basename(entry, extname(entry));
-    const found = /^[._]/.test(entry)
-      ? []
-      : isFolder
-        ? await indexesOf(path)
-        : isTaskFile(entry)
-          ? [path]
-          : [];
+    const isHelper = /^[._]/.test(entry);
+    const found = isHelper ? [] : isFolder ? await indexesOf(path) : isTaskFile(entry) ? [path] : [];
     files.push(...found.map((file) => ({ name, file })));
-    if (found.length === 0) passedOver.push(isFolder ? `${entry}/ (has no index.ts)` : entry);
+    if (found.length === 0) passedOver.push(isFolder && !isHelper ? `${entry}/ (has no index.ts)` : entry);
   }
   return { files, passedOver };
 }
@@ -154,7 +149,7 @@ function isTaskFile(name: string): boolean {
 }
 
 /** The one state that a task file exports, under whatever name. */
-async function stateIn(file: string, importFile: ImportTaskFile): Promise<unknown> {
+async function stateIn(file: string, importFile: ImportTaskFile): Promise<StateLike> {
   let module: object;
   try {
     module = await importFile(file);
@@ -166,8 +161,9 @@ async function stateIn(file: string, importFile: ImportTaskFile): Promise<unknow
     Object.entries(module).flatMap(([name, value]) => [value, ...commonJsExports(name, value)]),
   );
   const states = [...exported].filter(isState);
-  if (states.length === 1) return states[0];
-  if (states.length > 1) {
+  const [state, ...others] = states;
+  if (state && others.length === 0) return state;
+  if (others.length > 0) {
     const names = states.map((state) => state.name).join(', ');
     throw new StartError(
       `it exports ${states.length} states (${names}), and one is what a file has: give each its own file`,

@@ -1,8 +1,9 @@
 /**
  * What an author writes: a State with its tasks, as a class with decorated static methods or as plain functions.
  *
- * Importing a task file registers nothing. tsx loads a second copy of this module for `.ts` task files, so a declaration
- * is kept on the declared thing itself, under `Symbol.for` keys that every copy knows; `state.ts` reads it from there.
+ * Importing a task file registers nothing. There can be a second copy of this module (tsx makes one for the task files of
+ * a CommonJS project), so a declaration is kept on the declared thing itself, under `Symbol.for` keys that every copy knows;
+ * `state.ts` reads it from there.
  */
 import type { TaskStatus } from './run.ts';
 import type { InputSchema, SchemaOutput, ZodSchema } from './schema.ts';
