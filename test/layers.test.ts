@@ -9,28 +9,16 @@ const source = fileURLToPath(new URL('../src/', import.meta.url));
 const layers = [
   ['clock.ts', 'errors.ts', 'json.ts', 'jsonSchema.ts', 'logging.ts', 'run.ts', 'schema.ts', 'token.ts'],
   [
-    'config.ts',
-    'engine.ts',
-    'registry.ts',
-    'stack.ts',
-    'state.ts',
-    'version.ts',
-    'task.ts',
-    'taskFile.ts',
-    'importer.ts',
+    ...['config.ts', 'engine.ts', 'registry.ts', 'stack.ts', 'state.ts', 'task.ts', 'version.ts'],
+    ...['importer.ts', 'packageHook.ts', 'taskFile.ts'],
   ],
   [
-    'channel.ts',
-    'clientStream.ts',
-    'engines/',
-    'executor.ts',
-    'message.ts',
-    'runStream.ts',
-    'subscribers.ts',
+    ...['channel.ts', 'clientStream.ts', 'message.ts', 'runStream.ts', 'subscribers.ts'],
+    ...['currentRun.ts', 'engines/', 'executor.ts'],
   ],
   ['auth.ts', 'guard.ts', 'openapi/', 'openapi.ts', 'routes/'],
   ['http.ts', 'listen.ts', 'server.ts'],
-  ['cli.ts', 'index.ts', 'serveCommand.ts', 'tokenCommand.ts'],
+  ['cli.ts', 'index.ts', 'serve.ts', 'serveCommand.ts', 'tokenCommand.ts'],
 ];
 
 const files = readdirSync(source, { recursive: true, encoding: 'utf8' }).filter((name) =>
