@@ -47,9 +47,14 @@ if (options.help || unknown.length > 0 || !(rounds >= 1)) {
   process.exit(options.help ? 0 : 2);
 }
 
+/** What else the machine did: the load average of the last minute as each question's turn came. */
+const loads: number[] = [];
+
 async function answer(name: string): Promise<Row[]> {
   const begin = performance.now();
-  process.stderr.write(`${name} (load average ${number(loadavg()[0] as number)})\n`);
+  const load = loadavg()[0] as number;
+  loads.push(load);
+  process.stderr.write(`${name} (load average ${number(load)})\n`);
   const bench = new Bench(rounds, options.quick);
   try {
     const { measure } = (await import(`./${name}.ts`)) as { measure(bench: Bench): Promise<Row[]> };
@@ -70,7 +75,12 @@ for (const name of positionals.length > 0 ? names.filter((name) => positionals.i
   }
 }
 
-const machine = `${cpus().length} CPUs, ${number(totalmem() / 2 ** 30)} GiB, Node ${process.version}`;
 const missed = rows.filter((row) => !isReached(row)).length;
-process.stdout.write(options.markdown ? `${markdownTable(rows)}\n` : `\n${textTable(rows)}\n`);
-process.stderr.write(`\n${machine}; ${rounds} rounds; load by ${loadTool}. ${missed} goals not reached.\n`);
+const caption = [
+  `Measured on ${new Date().toISOString().slice(0, 10)}: ${cpus().length} CPUs, ${number(totalmem() / 2 ** 30)} GiB`,
+  `Node ${process.versions.node}, ${rounds} rounds, load by ${loadTool}`,
+  `load average before the parts ${number(Math.min(...loads))} to ${number(Math.max(...loads))}.`,
+].join(', ');
+const table = options.markdown ? markdownTable(rows) : textTable(rows);
+process.stdout.write(`\n${table}\n\n${caption}\n`);
+process.stderr.write(missed === 0 ? 'Every goal was reached.\n' : `${missed} goals were not reached.\n`);

@@ -24,19 +24,15 @@ export function isReached({ measured, goal }: Row): boolean {
 
 const headings = ['question', 'baseline', 'measured: median (min to max)', 'goal', 'reached', 'note'];
 
+/** In the order of the headings. */
 function cells(row: Row): string[] {
   const { question, baseline, measured, unit, goal, note = '' } = row;
   const digits = (value: number) => threeDigits(value, goal);
   const range = measured.min === measured.max ? '' : ` (${digits(measured.min)} to ${digits(measured.max)})`;
-  const wanted = goal && ('atLeast' in goal ? `≥ ${number(goal.atLeast)}` : `≤ ${number(goal.atMost)}`);
-  return [
-    question,
-    baseline,
-    `${digits(measured.median)}${unit}${range}`,
-    wanted === null ? '–' : `${wanted}${unit}`,
-    goal === null ? '–' : isReached(row) ? 'yes' : 'no',
-    note,
-  ];
+  const figure = `${digits(measured.median)}${unit}${range}`;
+  if (goal === null) return [question, baseline, figure, '–', '–', note];
+  const wanted = 'atLeast' in goal ? `≥ ${number(goal.atLeast)}` : `≤ ${number(goal.atMost)}`;
+  return [question, baseline, figure, wanted + unit, isReached(row) ? 'yes' : 'no', note];
 }
 
 /** Three digits that count, rounded to the side that is worse for us: a figure that misses its goal never looks like it. */
@@ -58,13 +54,19 @@ export function markdownTable(rows: readonly Row[]): string {
   return lines.map((line) => `| ${line.join(' | ')} |`).join('\n');
 }
 
-/** For a terminal: a block for each row, since a table of sentences is wider than any. */
+/** For a terminal: the figures in columns, and the sentences behind them. */
 export function textTable(rows: readonly Row[]): string {
-  return rows
-    .map((row) => {
-      const [question, ...rest] = cells(row) as [string, ...string[]];
-      const lines = rest.map((cell, place) => `    ${headings[place + 1]?.split(':')[0]?.padEnd(9)} ${cell}`);
-      return [question, ...lines.filter((line) => line.trim() !== 'note')].join('\n');
+  const lines = rows.map(cells);
+  const columns = [2, 3, 4].map((column) =>
+    Math.max(...lines.map((line) => (line[column] as string).length)),
+  );
+  return lines
+    .map(([question, baseline, measured, goal, reached, note]) => {
+      const figures = [measured, goal, reached].map((text, place) => text?.padEnd(columns[place] as number));
+      const against = baseline === '–' ? '' : `against ${baseline}`;
+      const behind = [against, note].filter(Boolean).join('; ');
+      const indent = ' '.repeat(figures.join('  ').length + 2);
+      return `${figures.join('  ')}  ${question}${behind && `\n${indent}${behind}`}`;
     })
-    .join('\n\n');
+    .join('\n');
 }
