@@ -1,10 +1,11 @@
 import { expect, test } from 'vitest';
 import { isTerminal, type Snapshot } from '../../src/run.ts';
 import { Api } from '../support/api.ts';
+import { Follower } from '../support/follower.ts';
 import { Random, seededRandom } from '../support/random.ts';
 import { Home, type ServerProcess } from '../support/serverProcess.ts';
 import { faultOfWholeStream } from '../support/story.ts';
-import { Watcher, type WireMessage } from '../support/watcher.ts';
+import type { WireMessage } from '../support/watcher.ts';
 
 /** Servers that are besieged side by side, and how often each is killed. */
 const sieges = 2;
@@ -23,8 +24,8 @@ interface Entry {
   cancelled: boolean;
   /** As it was when first seen ended. */
   end: Snapshot | undefined;
-  /** What a follower was told of it, over all connections. */
-  followed: WireMessage[] | undefined;
+  /** Who follows it through the crashes. */
+  follower: Follower | undefined;
 }
 
 /** Everything that a 2xx promised, and everything that was ever seen of how runs ended. */
@@ -33,7 +34,7 @@ class Journal {
   readonly #byId = new Map<string, Entry>();
 
   add(id: string, task: string, token: string | undefined): void {
-    const entry = { id, task, token, cancelled: false, end: undefined, followed: undefined };
+    const entry = { id, task, token, cancelled: false, end: undefined, follower: undefined };
     this.entries.push(entry);
     this.#byId.set(id, entry);
   }
@@ -87,14 +88,21 @@ class Siege {
   async #oneLife(home: Home, working: Promise<unknown>): Promise<void> {
     const server = home.launch();
     // One kill in eight meets a server that is still starting, or taking back what the last one left.
-    const inStart = this.#random.chance(0.125);
-    if (!inStart) {
+    if (this.#random.chance(0.125)) await pause(this.#random.whole(0, 900));
+    else {
       await server.ready();
       this.#arrive(server.url);
+      await Promise.race([this.#acceptedMore(this.#random.whole(0, 16)), pause(2000), working]);
+      await pause(this.#random.whole(0, 60));
     }
-    await Promise.race([pause(this.#random.whole(0, inStart ? 900 : 450)), working]);
     this.#url = '';
     expect(await server.kill()).toEqual({ code: null, signal: 'SIGKILL' });
+  }
+
+  /** So that a life sees something, however fast the machine is. */
+  async #acceptedMore(count: number): Promise<void> {
+    const enough = this.journal.entries.length + count;
+    while (this.journal.entries.length < enough && this.#url !== '') await pause(1);
   }
 
   #arrive(url: string): void {
@@ -147,29 +155,20 @@ class Siege {
   async #follower(): Promise<void> {
     while (!this.#over) {
       await pause(5);
-      const entry = this.journal.entries.slice(-5).find(({ followed }) => !followed);
+      const entry = this.journal.entries.slice(-5).find(({ follower }) => !follower);
       if (!entry) continue;
-      entry.followed = [];
+      const follower = new Follower();
+      entry.follower = follower;
       for (let code = 0; code !== 1000 && !this.#over; ) {
         await this.#arrival();
-        code = await follow(this.#url, entry);
+        code = await follower.listen(addressOf(this.#url, entry));
       }
     }
   }
 }
 
-/** Tells what comes after what the entry has; the code that the stream closed with. */
-async function follow(url: string, entry: Entry): Promise<number> {
-  const followed = entry.followed ?? [];
-  entry.followed = followed;
-  // A gap whose snapshot was cut off will be told again.
-  if (followed.at(-1)?.type === 'gap') followed.pop();
-  const address = entry.token === undefined ? `task/ws/${entry.id}` : `tasks/${entry.token}/${entry.id}`;
-  const since = followed.at(-1)?.seq ?? 0;
-  const watcher = new Watcher(`${url.replace('http', 'ws')}/ws/lab/${address}?since=${since}`);
-  const { code } = await watcher.close();
-  followed.push(...watcher.messages);
-  return code;
+function addressOf(url: string, { id, token }: Entry): string {
+  return `${url.replace('http', 'ws')}/ws/lab/${token === undefined ? `task/ws/${id}` : `tasks/${token}/${id}`}`;
 }
 
 test(`${sieges * kills} kills lose nothing that was accepted, and leave nothing without an end`, async () => {
@@ -196,7 +195,7 @@ async function besiege(random: Random): Promise<number> {
   const died = entries.filter(({ end }) => end?.error?.name === 'ProcessDiedError').map(({ task }) => task);
   expect(died).toContain('endless');
   expect(died).toContain('fragile');
-  const told = entries.filter(({ followed }) => followed);
+  const told = entries.filter(({ follower }) => follower);
   expect(told.length).toBeGreaterThan(kills / 2);
   for (const entry of [...told, ...sample(random, entries, 100)]) await expectWholeStory(server, entry);
   expect((await server.stop()).code).toBe(0);
@@ -238,19 +237,19 @@ function expectRightEnd({ id, task, cancelled, end }: Entry): void {
 
 /** The run's history as it now is, and what a follower heard over all the crashes, which must be the same story. */
 async function expectWholeStory({ url }: ServerProcess, entry: Entry): Promise<void> {
-  const { followed, end } = entry;
-  const history: Entry = { ...entry, followed: [] };
-  for (const story of followed ? [entry, history] : [history]) {
-    // A follower who has heard the end is told nothing more.
-    expect(await follow(url, story)).toBe(1000);
-    expect(faultOfWholeStream(story.followed as WireMessage[])).toBeNull();
-    expect(story.followed?.at(-1)).toEqual({ type: 'update', ...end });
+  const history = new Follower();
+  for (const follower of entry.follower ? [entry.follower, history] : [history]) {
+    // Who has heard the end is told nothing more.
+    expect(await follower.listen(addressOf(url, entry))).toBe(1000);
+    expect(faultOfWholeStream(follower.messages)).toBeNull();
+    expect(follower.messages.at(-1)).toEqual({ type: 'update', ...entry.end });
   }
   // Something shown before a crash may be lost with it, but its number is never given to something else.
   const said = ({ type }: WireMessage) => type === 'update' || type === 'log';
-  const bySeq = new Map(history.followed?.filter(said).map((message) => [message.seq, message]));
-  for (const message of followed?.filter(said) ?? [])
+  const bySeq = new Map(history.messages.filter(said).map((message) => [message.seq, message]));
+  for (const message of entry.follower?.messages.filter(said) ?? []) {
     expect(bySeq.get(message.seq) ?? message).toEqual(message);
+  }
 }
 
 function sample<T>(random: Random, all: readonly T[], size: number): T[] {
