@@ -28,26 +28,33 @@ export function nameInputs(states: readonly StateDefinition[]): NamedInputs {
       const itself = Object.keys(root).length === 1 ? root.$ref : undefined;
       const moved = new Map<unknown, string>();
       for (const definition of Object.keys($defs)) {
-        const ref = `#/$defs/${definition}`;
+        const ref = pointerTo(definition);
         moved.set(ref, ref === itself ? name : unique(`${name}.${identifier(definition)}`));
       }
       if (itself === undefined) schemas[name] = shown(root, moved);
       for (const [definition, schema] of Object.entries($defs)) {
-        schemas[moved.get(`#/$defs/${definition}`) as string] = shown(schema, moved);
+        schemas[moved.get(pointerTo(definition)) as string] = shown(schema, moved);
       }
     }
   }
   return { schemas, names };
 }
 
+/** As a `$ref` has it (RFC 6901). */
+function pointerTo(definition: string): string {
+  return `#/$defs/${definition.replaceAll('~', '~0').replaceAll('/', '~1')}`;
+}
+
 /**
- * `schema` as the document shows it. A `$ref` is renamed wherever it stands, in examples too: tools that read documents take
- * it for one there as well. The bounds of every safe integer go: zod states them, and they tell a reader nothing.
+ * `schema` with its references renamed. What else is called `$ref` belongs to a default or an example, and goes: every tool
+ * would take it for a reference. So do the bounds of safe integers, which zod states and which tell a reader nothing.
  */
 function shown(schema: JsonSchema, moved: ReadonlyMap<unknown, string>): JsonSchema {
   const change = (key: string, value: unknown) => {
-    const name = key === '$ref' ? moved.get(value) : undefined;
-    if (name !== undefined) return schemaRef(name).$ref;
+    if (key === '$ref' && typeof value === 'string') {
+      const name = moved.get(value);
+      return name === undefined ? undefined : schemaRef(name).$ref;
+    }
     if (key === 'minimum' && value === Number.MIN_SAFE_INTEGER) return undefined;
     if (key === 'maximum' && value === Number.MAX_SAFE_INTEGER) return undefined;
     return value;

@@ -51,10 +51,11 @@ function requestBody(task: TaskDefinition, inputName: string): RequestBody {
   const { optional = false, example } = task.input ?? {};
   const description = 'The input of the task.';
   const schema = schemaRef(inputName);
+  const canBeShown = example !== undefined && !JSON.stringify(example).includes('"$ref":');
   return {
     required: !optional,
     description: optional ? `${description} Without a body, the task runs with its default.` : description,
-    content: { 'application/json': example === undefined ? { schema } : { schema, example } },
+    content: { 'application/json': canBeShown ? { schema, example } : { schema } },
   };
 }
 
