@@ -69,6 +69,8 @@ export class StoreClient {
       worker.on('message', (message: FromThread) => {
         if (message.kind === 'ready') resolve(message);
         else if (message.kind === 'failed') {
+          // It ends by itself, and has said why.
+          this.#worker = undefined;
           reject(new StartError(message.message, message.exitCode ?? exitCode.failed));
         } else this.#receive(message);
       });

@@ -1,0 +1,29 @@
+/**
+ * Which runs a list query means, in terms that an index answers.
+ */
+import type { SqlValue } from './driver.ts';
+import type { ReadOperation } from './protocol.ts';
+
+export function selection(query: Extract<ReadOperation, { op: 'list' }>): {
+  where: string;
+  params: SqlValue[];
+  order: string;
+} {
+  const { client, state, before, active, endedSince } = query;
+  if (endedSince !== undefined) {
+    return {
+      where: 'status >= 3 AND client = ? AND state = ? AND at >= ?',
+      params: [client, state, endedSince],
+      order: 'at DESC',
+    };
+  }
+  const whose = active
+    ? 'status < 3 AND status IN (0, 1, 2) AND client IS ? AND state = ?'
+    : 'client = ? AND state = ?';
+  if (before === undefined) return { where: whose, params: [client, state], order: 'n DESC' };
+  return {
+    where: `${whose} AND n < (SELECT n FROM runs WHERE id = ? AND client IS ? AND state = ?)`,
+    params: [client, state, before, client, state],
+    order: 'n DESC',
+  };
+}
