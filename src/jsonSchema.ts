@@ -64,7 +64,7 @@ export function makeExample(schema: JsonSchema, options: { optionalProperties: b
     if (node.const !== undefined) return node.const;
     if (Array.isArray(node.enum)) return node.enum[0];
     if (node.$ref !== undefined) {
-      const target = schema.$defs?.[node.$ref.slice('#/$defs/'.length)];
+      const target = resolvePointer(schema, node.$ref);
       return target && make(target, depth + 1);
     }
     const choices = (node.anyOf ?? node.oneOf) as JsonSchema[] | undefined;

@@ -134,6 +134,9 @@ function describeZod4(schema: $ZodType): object {
       const type = zodSchema._zod.def.type;
       if (type === 'date') Object.assign(jsonSchema, { type: 'string', format: 'date-time' });
       if (type === 'bigint') jsonSchema.type = 'integer';
+      // The bounds of safe integers, which zod states for every integer, tell a reader nothing.
+      if (jsonSchema.minimum === Number.MIN_SAFE_INTEGER) delete jsonSchema.minimum;
+      if (jsonSchema.maximum === Number.MAX_SAFE_INTEGER) delete jsonSchema.maximum;
       // Before 4.2 each copy of zod kept these to itself, out of sight of the converter.
       const meta = (
         zodSchema as { meta?: () => { title?: string; description?: string } | undefined }

@@ -47,17 +47,13 @@ function pointerTo(definition: string): string {
 
 /**
  * `schema` with its references renamed. What else is called `$ref` belongs to a default or an example, and goes: every tool
- * would take it for a reference. So do the bounds of safe integers, which zod states and which tell a reader nothing.
+ * would take it for a reference.
  */
 function shown(schema: JsonSchema, moved: ReadonlyMap<unknown, string>): JsonSchema {
   const change = (key: string, value: unknown) => {
-    if (key === '$ref' && typeof value === 'string') {
-      const name = moved.get(value);
-      return name === undefined ? undefined : schemaRef(name).$ref;
-    }
-    if (key === 'minimum' && value === Number.MIN_SAFE_INTEGER) return undefined;
-    if (key === 'maximum' && value === Number.MAX_SAFE_INTEGER) return undefined;
-    return value;
+    if (key !== '$ref' || typeof value !== 'string') return value;
+    const name = moved.get(value);
+    return name === undefined ? undefined : schemaRef(name).$ref;
   };
   return JSON.parse(JSON.stringify(schema, change));
 }
