@@ -53,7 +53,7 @@ class Journal {
   }
 }
 
-const tasks = ['quick', 'quick', 'echo', 'progress', 'progress', 'lines', 'work', 'work', 'fragile'];
+const tasks = ['quick', 'quick', 'mirror', 'progress', 'progress', 'lines', 'work', 'work', 'fragile'];
 
 /** A server that is killed again and again, and clients that go on regardless. */
 class Siege {
@@ -139,7 +139,7 @@ class Siege {
     const endless = this.#round < lastEndless && random.chance(0.05);
     const task = endless ? 'endless' : random.pick(tasks);
     const token = random.chance(0.5) ? this.#token : undefined;
-    const input = task === 'echo' ? { text: `${random.next()}` } : undefined;
+    const input = task === 'mirror' ? { text: `${random.next()}` } : undefined;
     const { status, headers } = await api.start(task, { token, input });
     expect(status).toBe(200);
     this.journal.add(headers.get('location')?.split('/').at(-1) ?? '', task, token);
@@ -231,7 +231,7 @@ function expectRightEnd({ id, task, cancelled, end }: Entry): void {
     expect([error?.name, attempt], what).toEqual(['ProcessDiedError', task === 'fragile' ? 1 : 3]);
   } else {
     expect([status, attempt <= 3], what).toEqual(['Completed', true]);
-    if (task !== 'echo') expect(result, what).toBe(task);
+    if (task !== 'mirror') expect(result, what).toBe(task);
   }
 }
 

@@ -18,7 +18,10 @@ async function talk(task, steps) {
 export const lab = defineState('lab', {
   quick: defineTask({}, () => 'quick'),
 
-  echo: defineTask({ input: z.object({ text: z.string() }) }, (_task, { text }) => text),
+  /** Its result stands nowhere before its end. */
+  mirror: defineTask({ input: z.object({ text: z.string() }) }, (_task, { text }) =>
+    [...text].reverse().join(''),
+  ),
 
   progress: defineTask({}, async (task) => {
     await talk(task, 12);
@@ -62,6 +65,12 @@ export const lab = defineState('lab', {
 
   /** Ends when it is cancelled, and not before. */
   endless: defineTask({}, async (task) => {
+    await task.update({ progress: 1, message: `attempt ${task.attempt}` });
+    await task.sleep(86_400_000);
+  }),
+
+  /** As endless, and not to be tried again once its process has died. */
+  brittle: defineTask({ onCrash: 'fail' }, async (task) => {
     await task.update({ progress: 1, message: `attempt ${task.attempt}` });
     await task.sleep(86_400_000);
   }),
