@@ -2,7 +2,7 @@
  * How an error is answered: always as a problem document (RFC 9457), whether it comes from a route, from Fastify, from Node's
  * HTTP parser or from the WebSocket handshake.
  */
-import { STATUS_CODES } from 'node:http';
+import { type IncomingMessage, STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { EngineUnavailableError } from '../engine.ts';
@@ -53,9 +53,21 @@ export function answerError(log: Log, thrown: unknown, request: FastifyRequest, 
     log('error', 'A request failed', { method: request.method, url: redactUrl(request.url), error: thrown });
     error = new RequestError('internal-error', 'Something failed on the server. Its log says what.');
   }
-  // Fastify hangs up after any trouble with a body; when all of it was read there is no need to.
-  if (request.raw.complete && !isUpgrade(request.raw)) reply.removeHeader('connection');
+  if (!isUpgrade(request.raw)) stayForTheRest(request.raw, reply);
   sendProblem(reply, error);
+}
+
+/** A body that was refused is read to its end up to this size. */
+const lingerLimitBytes = 64 * 1024 * 1024;
+
+/**
+ * Fastify hangs up after any trouble with a body. A client that is still sending would mostly see its connection break, and
+ * not the answer that says why; so the rest is read and dropped, within `requestTimeout`.
+ */
+function stayForTheRest({ complete, headers }: IncomingMessage, reply: FastifyReply): void {
+  const isTooMuch = !complete && Number(headers['content-length'] ?? 0) > lingerLimitBytes;
+  if (isTooMuch) reply.header('connection', 'close');
+  else reply.removeHeader('connection');
 }
 
 function toRequestError(thrown: unknown): RequestError | undefined {

@@ -172,10 +172,9 @@ describe('Starting a task directly', () => {
     const most = JSON.stringify('x'.repeat(1024 * 1024 - 2));
     expect((await post(`${url}/api/lab/task/start/anything`, most)).status).toBe(200);
     await problem(await post(`${url}/api/lab/task/start/anything`, `${most} `), 'body-too-large');
-    await problem(
-      await post(`${url}/api/lab/task/start/anything`, JSON.stringify('x'.repeat(8_000_000))),
-      'body-too-large',
-    );
+    const huge = JSON.stringify('x'.repeat(8_000_000));
+    for (let i = 0; i < 5; i++)
+      await problem(await post(`${url}/api/lab/task/start/anything`, huge), 'body-too-large');
   });
 
   test('names what there is when the state or the task is not known', async () => {
