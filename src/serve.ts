@@ -37,11 +37,15 @@ function outliveTasks(log: Log): void {
   process.on('uncaughtException', tell('An error was thrown and nobody caught it'));
 }
 
+/** One Ctrl-C under `npm start` arrives twice: from the terminal, and from npm. So soon after the first it is no second one. */
+const echoMs = 150;
+
 function stopOnSignals(server: Server, log: Log): void {
-  let isStopping = false;
+  let first: { signal: NodeJS.Signals; at: number } | undefined;
   const stop = (signal: NodeJS.Signals) => {
-    if (isStopping) process.exit(exitCode.failed);
-    isStopping = true;
+    if (first?.signal === signal && performance.now() - first.at < echoMs) return;
+    if (first) process.exit(exitCode.failed);
+    first = { signal, at: performance.now() };
     const grace = `${server.config.graceMs / 1000} s`;
     log('info', `${signal}: stopping. Running attempts have ${grace} to end; a second signal exits at once`);
     server.stop().then(

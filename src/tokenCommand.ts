@@ -53,8 +53,9 @@ async function create(flags: Flags): Promise<void> {
   const { token, secret } = makeToken({ label: flags.label ?? null, states, expiresAt }, now);
   await withTokens(flags, (tokens) => tokens.create(token));
   process.stdout.write(`${secret}\n`);
+  const where = flags.data === undefined ? '' : ` --data ${flags.data}`;
   process.stderr.write(
-    `${described(token)} It is shown this once; "spyglass-tasks token revoke ${token.id}" ends it.\n`,
+    `${described(token)} It is shown this once; "spyglass-tasks token revoke ${token.id}${where}" ends it.\n`,
   );
 }
 

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join, resolve } from 'node:path';
+import type { Readable } from 'node:stream';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import type { Snapshot } from '../src/run.ts';
 import { makeProject, type Project } from './fixtures/project.ts';
@@ -252,6 +253,15 @@ describe('spyglass-tasks serve', () => {
     await expect.poll(async () => (await fetch(`${url}/readyz`)).status).toBe(503);
     child.kill('SIGINT');
     expect(await ended).toBe(1);
+  });
+
+  test('takes one Ctrl-C for one, though npm repeats it', async () => {
+    const { url, child, ended } = await serve(project(), ['--grace', '300ms']);
+    await start(url, 'stubborn');
+    child.kill('SIGINT');
+    await once(child.stdout as Readable, 'data');
+    child.kill('SIGINT');
+    expect(await ended).toBe(0);
   });
 
   test('outlives what a task throws where nobody catches it, and names the run', async () => {
