@@ -23,7 +23,7 @@ import type { DriverName, Row } from './driver.ts';
 import { closingEvents, openingEvents, rowSnapshot } from './history.ts';
 import { type Lease, LiveRun } from './liveRun.ts';
 import { Progress } from './progress.ts';
-import type { NewRun } from './protocol.ts';
+import type { NewRun, RunUpdate } from './protocol.ts';
 import { RunReader } from './runReader.ts';
 import { StoreClient, unavailable } from './storeClient.ts';
 import { SqliteTokenStore } from './tokenStore.ts';
@@ -61,7 +61,10 @@ export class SqliteEngine implements Engine {
   #execute: Execute | undefined;
   #lastN = 0;
   #trouble: string | null = null;
+  #onTrouble: () => void = () => {};
   #draining = false;
+  /** Runs whose process died have been taken back. Streams wait for it, so that what they tell has no hole in its numbers. */
+  #recovered: Promise<unknown> = Promise.resolve();
 
   /** Leased runs by id. */
   readonly #live = new Map<string, LiveRun>();
@@ -101,8 +104,17 @@ export class SqliteEngine implements Engine {
     this.#lastN = ready.lastN;
     this.#pending = ready.pending;
     this.tokens.replace(ready.tokens);
-    await Promise.all(ready.interrupted.map((row) => this.#recover(row)));
+    this.#recovered = Promise.all(ready.interrupted.map((row) => this.#recover(row)));
+    // A full disk takes these later. Reads, and the reason for refusing starts, are not to wait for that.
+    await Promise.race([this.#recovered, this.#inTrouble()]);
     this.#progress.start();
+  }
+
+  #inTrouble(): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.#trouble !== null) resolve();
+      else this.#onTrouble = resolve;
+    });
   }
 
   start(execute: Execute): void {
@@ -241,15 +253,13 @@ export class SqliteEngine implements Engine {
     this.#atWork--;
     this.#leaseMore();
     const back = !isTerminal((events.at(-1) as RunEvent).snapshot.status);
-    const write = back
-      ? this.#store.write({ op: 'release', run: update, death: false })
-      : this.#store.write({ op: 'finish', run: update });
+    const write = back ? this.#release(update, false) : this.#store.write({ op: 'finish', run: update });
     write
       .then(
         (held) => {
           if (held) {
-            if (back) this.#pending++;
             for (const event of events) this.#emit(event);
+            if (held !== true) for (const event of closingEvents(held)) this.#emit(event);
           } else this.#parts.log('warn', 'A stale result was refused', { run: run.id, attempt: run.attempt });
         },
         (error: Error) =>
@@ -260,6 +270,13 @@ export class SqliteEngine implements Engine {
         if (back) this.#leaseMore();
         this.#checkIdle();
       });
+  }
+
+  /** Gives a run back to those that wait; the run as it then is, or undefined when it was refused. */
+  async #release(update: RunUpdate, death: boolean): Promise<Row | undefined> {
+    const row = await this.#store.write({ op: 'release', run: update, death });
+    if (row && !isTerminal(rowSnapshot(row).status)) this.#pending++;
+    return row;
   }
 
   /** A cancel that was accepted outlives a shutdown: such a run is not handed back. */
@@ -275,8 +292,8 @@ export class SqliteEngine implements Engine {
     run.skipShown((row.reserved as number | null) ?? 0);
     const { update } = run.end(outcome);
     if (outcome.kind === 'interrupted') {
-      await this.#store.write({ op: 'release', run: update, death: true });
-      this.#pending++;
+      await this.#release(update, true);
+      this.#leaseMore();
     } else await this.#store.write({ op: 'finish', run: update });
   }
 
@@ -286,11 +303,13 @@ export class SqliteEngine implements Engine {
     return this.#reader.read(id);
   }
 
-  list(query: ListQuery): Promise<Run[]> {
+  async list(query: ListQuery): Promise<Run[]> {
+    if (query.active) await this.#recovered;
     return this.#reader.list(query);
   }
 
-  history(id: string, since: number): Promise<History | undefined> {
+  async history(id: string, since: number): Promise<History | undefined> {
+    await this.#recovered;
     return this.#reader.history(id, since);
   }
 
@@ -331,7 +350,10 @@ export class SqliteEngine implements Engine {
     if (reason === null) {
       this.#parts.log('info', 'The store takes runs again');
       this.#leaseMore();
-    } else this.#parts.log('error', `Starts are refused: ${reason}`, { data: this.#config.data });
+    } else {
+      this.#parts.log('error', `Starts are refused: ${reason}`, { data: this.#config.data });
+      this.#onTrouble();
+    }
   }
 
   async drain(graceMs: number): Promise<void> {

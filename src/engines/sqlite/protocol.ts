@@ -64,7 +64,8 @@ export interface WriteAnswers {
   progress: { count: number; bytes: number } | true;
   /** False: refused by its fence. */
   finish: boolean;
-  release: boolean;
+  /** The run as it now is: it waits again, or has ended when a cancel of it had been accepted. Undefined: refused by its fence. */
+  release: Row | undefined;
   /** The run as it now is; `cancelled`: by this very operation. Undefined: there is none. */
   cancel: { row: Row; cancelled: boolean } | undefined;
   createToken: true;

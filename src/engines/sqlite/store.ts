@@ -191,11 +191,11 @@ export class Store {
     return held > 0;
   }
 
-  #release(run: RunUpdate, death: boolean): boolean {
+  #release(run: RunUpdate, death: boolean): WriteAnswers['release'] {
     const held = this.#get(
       `UPDATE runs SET status = ?, progress = ?, message = ?, result = ?, error = ?, seq = ?, at = ?,
          fence = fence + 1, reserved = NULL, deaths = deaths + ?
-       WHERE n = ? AND fence = ? AND status < 3 RETURNING client`,
+       WHERE n = ? AND fence = ? AND status < 3 RETURNING *`,
       [
         run.status,
         run.progress,
@@ -209,20 +209,28 @@ export class Store {
         run.fence,
       ],
     );
-    if (!held) return false;
+    if (!held) return undefined;
     this.#keepChunks(run);
-    if (run.status === pending) this.#waiting.add(held.client as string | null);
-    return true;
+    // A cancel that was accepted while the lease was ending must not be forgotten with it.
+    if (held.cancel === 1) return this.#endWaiting(held.id as string, run.at);
+    this.#waiting.add(held.client as string | null);
+    return held;
   }
 
-  #cancel(id: string, at: number): WriteAnswers['cancel'] {
+  /** Ends a run that waits; undefined when it does not. */
+  #endWaiting(id: string, at: number): Row | undefined {
     const ended = this.#get(
       'UPDATE runs SET status = ?, seq = seq + 1, at = ? WHERE id = ? AND status = 0 RETURNING *',
       [cancelled, at, id],
     );
+    if (ended) this.ended++;
+    return ended;
+  }
+
+  #cancel(id: string, at: number): WriteAnswers['cancel'] {
+    const ended = this.#endWaiting(id, at);
     if (ended) {
       this.#waiting.remove(ended.client as string | null);
-      this.ended++;
       return { row: ended, cancelled: true };
     }
     this.#run('UPDATE runs SET cancel = 1 WHERE id = ? AND status < 3', [id]);
