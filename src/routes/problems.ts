@@ -77,7 +77,7 @@ function toRequestError(thrown: unknown): RequestError | undefined {
       headers: retryAfter(thrown.retryAfterMs),
     });
   }
-  const { code = '', statusCode } = thrown as { code?: string; statusCode?: number };
+  const { code = '', statusCode } = (thrown ?? {}) as { code?: string; statusCode?: number };
   const known = frameworkErrors[code];
   if (known) return new RequestError(...known);
   // What is left is a plugin's refusal, such as a path that static files do not serve.
