@@ -7,8 +7,8 @@ import { Home, type ServerProcess } from '../support/serverProcess.ts';
 import { faultOfWholeStream } from '../support/story.ts';
 import type { WireMessage } from '../support/watcher.ts';
 
-/** Servers that are besieged side by side, and how often each is killed. */
-const sieges = 2;
+/** Servers that are besieged side by side, by how many attempts each makes at once; and how often each is killed. */
+const concurrencies = [100, 6];
 const kills = 25;
 const clients = 3;
 const followers = 2;
@@ -60,15 +60,17 @@ class Siege {
   readonly journal = new Journal();
   readonly #random: Random;
   readonly #token: string;
+  readonly #flags: string[];
   /** Where the server answers just now; empty while it is down. */
   #url = '';
   #round = 0;
   #over = false;
   #arrived: (() => void)[] = [];
 
-  constructor(random: Random, token: string) {
+  constructor(random: Random, token: string, concurrency: number) {
     this.#random = random;
     this.#token = token;
+    this.#flags = ['--concurrency', String(concurrency)];
   }
 
   /** All the kills; then a server that lives, and no more starts. */
@@ -78,7 +80,7 @@ class Siege {
       ...Array.from({ length: followers }, () => this.#follower()),
     ]);
     for (; this.#round < kills; this.#round++) await this.#oneLife(home, working);
-    const server = await home.serve();
+    const server = await home.serve({ flags: this.#flags });
     this.#over = true;
     this.#arrive(server.url);
     await working;
@@ -86,7 +88,7 @@ class Siege {
   }
 
   async #oneLife(home: Home, working: Promise<unknown>): Promise<void> {
-    const server = home.launch();
+    const server = home.launch({ flags: this.#flags });
     // One kill in eight meets a server that is still starting, or taking back what the last one left.
     if (this.#random.chance(0.125)) await pause(this.#random.whole(0, 900));
     else {
@@ -171,18 +173,18 @@ function addressOf(url: string, { id, token }: Entry): string {
   return `${url.replace('http', 'ws')}/ws/lab/${token === undefined ? `task/ws/${id}` : `tasks/${token}/${id}`}`;
 }
 
-test(`${sieges * kills} kills lose nothing that was accepted, and leave nothing without an end`, async () => {
+test(`${concurrencies.length * kills} kills lose nothing that was accepted, and leave nothing without an end`, async () => {
   const random = seededRandom('crash');
   const counts = await Promise.all(
-    Array.from({ length: sieges }, () => besiege(new Random(random.whole(0, 1e9)))),
+    concurrencies.map((concurrency) => besiege(new Random(random.whole(0, 1e9)), concurrency)),
   );
   console.info(`crash: ${counts.join(' and ')} runs were accepted, amid ${kills} kills each`);
 }, 180_000);
 
-async function besiege(random: Random): Promise<number> {
+async function besiege(random: Random, concurrency: number): Promise<number> {
   const home = new Home();
   const token = await home.token();
-  const siege = new Siege(random, token);
+  const siege = new Siege(random, token, concurrency);
   const server = await siege.run(home);
   const restarted = Date.now();
   const { journal } = siege;

@@ -58,6 +58,11 @@ export class RawWatcher {
     }
   }
 
+  /** Resolves when the connection is gone. */
+  async ended(): Promise<void> {
+    while (!this.gone) await new Promise<void>((resolve) => this.#wake.push(resolve));
+  }
+
   of(id: string): WireMessage[] {
     return this.messages.filter(({ task_id }) => task_id === id);
   }
