@@ -8,6 +8,9 @@ import { type ClientToken, isUsable, sameDigest, type TokenStore, tokenDigest } 
 /** Compared with when there is no such token, so that an unknown one costs the same time as a known one. */
 const nobodysDigest = tokenDigest('');
 
+/** The reason that a stream is closed with, with code 1008. */
+export const endedToken = 'The client token was revoked or has expired';
+
 export class Auth {
   readonly #tokens: TokenStore;
   readonly #clock: Clock;
@@ -46,6 +49,12 @@ export class Auth {
     // Noted here too, since a token can be made and used before the store's word of it arrives.
     if (!this.#usable.has(token.id)) this.#note(token);
     return token;
+  }
+
+  /** Whether a token that was good when it was presented still is. */
+  isGood({ digest }: ClientToken): boolean {
+    const token = this.#tokens.find(digest);
+    return token !== undefined && isUsable(token, this.#clock.now());
   }
 
   /** Throws a 403 when the token was made for other states. */

@@ -3,7 +3,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FastifyInstance } from 'fastify';
-import { Auth } from './auth.ts';
+import { Auth, endedToken } from './auth.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { type Config, completeConfig } from './config.ts';
 import type { Engine } from './engine.ts';
@@ -99,9 +99,7 @@ export class Server {
     await engine.open();
     try {
       const auth = new Auth(tokens, clock);
-      await auth.start((token) =>
-        subscribers.closeClient(token, 1008, 'The client token was revoked or has expired'),
-      );
+      await auth.start((token) => subscribers.closeClient(token, 1008, endedToken));
       const parts = { registry, engine, subscribers, auth, config, clock, log };
       const app = await createApp(
         { ...parts, guard: new Guard(config), isStopping: () => this.#isStopping },

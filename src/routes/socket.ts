@@ -3,6 +3,7 @@
  */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { WebSocket } from 'ws';
+import { endedToken } from '../auth.ts';
 import { directIsOn } from '../config.ts';
 import { RequestError } from '../errors.ts';
 import { isUpgrade } from '../guard.ts';
@@ -23,7 +24,12 @@ export function socketRoutes(app: FastifyInstance, parts: RouteParts): void {
   app.addHook('onClose', async () => heartbeat.stop());
 
   /** Hands a socket its stream, and what happens to it besides. */
-  function follow(socket: WebSocket, watch: () => () => void): void {
+  function follow(socket: WebSocket, request: FastifyRequest, watch: () => () => void): void {
+    // The token may have ended while the run was looked up, when there was no stream yet to be closed.
+    if (request.clientToken && !parts.auth.isGood(request.clientToken)) {
+      socket.close(1008, endedToken);
+      return;
+    }
     const leave = watch();
     heartbeat.add(socket);
     socket.on('message', () => {
@@ -41,14 +47,14 @@ export function socketRoutes(app: FastifyInstance, parts: RouteParts): void {
     const client = request.clientToken?.id ?? null;
     const since = parseSince(request);
     const sink = new WebSocketSink(socket, request.raw.socket);
-    follow(socket, () => parts.subscribers.watchRun(id, client, since, sink));
+    follow(socket, request, () => parts.subscribers.watchRun(id, client, since, sink));
   }
 
   function watchAll(socket: WebSocket, request: FastifyRequest): void {
     const { state } = request.params as StreamParams;
     const { id: client } = request.clientToken as ClientToken;
     const sink = new WebSocketSink(socket, request.raw.socket);
-    follow(socket, () => parts.subscribers.watchClient(client, state, sink));
+    follow(socket, request, () => parts.subscribers.watchClient(client, state, sink));
   }
 
   function authenticate(request: FastifyRequest, _reply: FastifyReply, done: () => void): void {
@@ -104,7 +110,7 @@ function requireUpgrade(request: FastifyRequest, _reply: FastifyReply, done: () 
     throw new RequestError(
       'upgrade-required',
       'This address is a WebSocket stream. Open it with a WebSocket client, such as: wscat -c ws://…',
-      { headers: { upgrade: 'websocket', connection: 'upgrade' } },
+      { headers: { upgrade: 'websocket', connection: 'upgrade, close' } },
     );
   }
   done();

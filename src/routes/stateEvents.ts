@@ -67,8 +67,12 @@ function clientOf(request: FastifyRequest): string {
 
 async function listRuns(parts: RouteParts, request: FastifyRequest, reply: FastifyReply): Promise<string> {
   const { state } = request.params as TokenParams;
-  const runs = await parts.engine.list({ state, client: clientOf(request), ...page(request) });
+  const query = page(request);
+  const runs = await parts.engine.list({ state, client: clientOf(request), ...query });
   if (runs.length === 0 && !parts.registry.state(state)) throw unknownState(parts.registry, state);
+  const last = runs.at(-1);
+  // A page can be shorter than its limit, when results are large; the next one is behind its last run all the same.
+  if (last) reply.header('link', `<?before=${last.snapshot.task_id}&limit=${query.limit}>; rel="next"`);
   const entries = runs.map(({ snapshot }) => `"${snapshot.task_id}":${JSON.stringify(snapshot)}`);
   return asJson(reply, `{"all_tasks":{${entries.join(',')}}}`);
 }

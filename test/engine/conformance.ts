@@ -407,6 +407,24 @@ export function engineConformance(factory: EngineFactory): void {
         expect(await list({ limit: 3, before: 'nobody' })).toEqual([]);
       });
 
+      test('cuts a page short before its results grow too large, and goes on behind it', async () => {
+        const bench = await Bench.open(factory.home());
+        const input = 'x'.repeat(1_000_000);
+        const runs = await bench.startAll(
+          Array.from({ length: 20 }, () => bench.request('echo', { client: 'me', input })),
+        );
+        for (const { snapshot } of runs) await bench.end(snapshot.task_id);
+        const query = { client: 'me', state: 'lab', limit: 100 };
+        const first = await bench.engine.list(query);
+        expect(first.length).toBeGreaterThan(0);
+        expect(first.length).toBeLessThan(20);
+        const before = first.at(-1)?.snapshot.task_id as string;
+        const rest = await bench.engine.list({ ...query, before });
+        expect([...first, ...rest].map(({ snapshot }) => snapshot.task_id)).toEqual(
+          runs.map(({ snapshot }) => snapshot.task_id).reverse(),
+        );
+      });
+
       test('lists those that are active and those that ended lately', async () => {
         const bench = await Bench.open(factory.home());
         const hung = (await bench.start('hang', { client: 'me' })).snapshot.task_id;

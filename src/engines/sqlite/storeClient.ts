@@ -22,6 +22,10 @@ import type {
 const retryMs = 500;
 const closeTimeoutMs = 5000;
 
+/** How long the ends of runs wait for a start to share their commit with, when experience says that one is about to come. */
+const companyMs = 0.25;
+const mostPatience = 8;
+
 /** For callers: nothing was kept, and trying again later is right. */
 export function unavailable(reason: string): EngineUnavailableError {
   return new EngineUnavailableError(`Nothing can be stored or read right now: ${reason}. Try again later.`);
@@ -49,6 +53,12 @@ export class StoreClient {
   #queue: Waiting[] = [];
   #inFlight: Waiting[] = [];
   #scheduled = false;
+  /** Operations in the queue that somebody waits for; the rest are ends of runs. */
+  #urgent = 0;
+  #sentUrgent = 0;
+  #waitingSince = 0;
+  /** Rises when a start had to wait behind a commit of ends alone, falls when ends waited in vain. */
+  #patience = 0;
   #retryTimer: NodeJS.Timeout | undefined;
   readonly #reads = new Map<number, { resolve(value: unknown): void; reject(error: Error): void }>();
   #nextTicket = 1;
@@ -85,6 +95,11 @@ export class StoreClient {
   write<O extends WriteOperation>(operation: O): Promise<WriteAnswers[O['op']]> {
     return new Promise((resolve, reject) => {
       this.#queue.push({ operation, resolve: resolve as (value: unknown) => void, reject });
+      if (operation.op !== 'finish') {
+        this.#urgent++;
+        const behindEnds = this.#inFlight.length > 0 && this.#sentUrgent === 0;
+        if (behindEnds) this.#patience = Math.min(this.#patience + 2, mostPatience);
+      }
       this.#schedule();
     });
   }
@@ -119,10 +134,24 @@ export class StoreClient {
   #schedule(): void {
     if (this.#scheduled || this.#inFlight.length > 0 || this.#retryTimer) return;
     this.#scheduled = true;
-    setImmediate(() => {
-      this.#scheduled = false;
-      this.#send();
-    });
+    this.#waitingSince = performance.now();
+    setImmediate(() => this.#sendInTime());
+  }
+
+  /**
+   * A client that starts one run after the other would find the commit of the last one's end in its way each time, and wait
+   * for two. So such an end waits a moment for the start.
+   */
+  #sendInTime(): void {
+    if (this.#urgent === 0 && this.#patience > 0 && this.#queue.length > 0 && !this.#closing) {
+      if (performance.now() - this.#waitingSince < companyMs) {
+        setImmediate(() => this.#sendInTime());
+        return;
+      }
+      this.#patience--;
+    }
+    this.#scheduled = false;
+    this.#send();
   }
 
   #send(): void {
@@ -132,7 +161,9 @@ export class StoreClient {
       return;
     }
     this.#inFlight = this.#queue;
+    this.#sentUrgent = this.#urgent;
     this.#queue = [];
+    this.#urgent = 0;
     this.#post({ kind: 'write', operations: this.#inFlight.map(({ operation }) => operation) });
   }
 
