@@ -133,7 +133,7 @@ class Siege {
   async #act(api: Api): Promise<void> {
     const random = this.#random;
     const { entries } = this.journal;
-    if (entries.length > 0 && random.chance(0.1)) return this.#cancel(api, random.pick(entries.slice(-20)));
+    if (entries.length > 0 && random.chance(0.1)) return cancel(api, random.pick(entries.slice(-20)));
     if (entries.length > 0 && random.chance(0.2)) {
       const { id, token } = random.pick(entries);
       return this.journal.see(await api.result(id, token));
@@ -145,12 +145,6 @@ class Siege {
     const { status, headers } = await api.start(task, { token, input });
     expect(status).toBe(200);
     this.journal.add(headers.get('location')?.split('/').at(-1) ?? '', task, token);
-  }
-
-  async #cancel(api: Api, entry: Entry): Promise<void> {
-    const { status } = await api.cancel(entry.id, entry.token);
-    expect([200, 409]).toContain(status);
-    if (status === 200) entry.cancelled = true;
   }
 
   /** Watches one run after the other to its end, coming back with ?since after each crash. */
@@ -175,33 +169,42 @@ function addressOf(url: string, { id, token }: Entry): string {
 
 test(`${concurrencies.length * kills} kills lose nothing that was accepted, and leave nothing without an end`, async () => {
   const random = seededRandom('crash');
-  const counts = await Promise.all(
+  const journals = await Promise.all(
     concurrencies.map((concurrency) => besiege(new Random(random.whole(0, 1e9)), concurrency)),
   );
-  console.info(`crash: ${counts.join(' and ')} runs were accepted, amid ${kills} kills each`);
+  const entries = journals.flatMap((journal) => journal.entries);
+  console.info(`crash: ${entries.length} runs were accepted amid ${journals.length * kills} kills`);
+  const died = entries.filter(({ end }) => end?.error?.name === 'ProcessDiedError').map(({ task }) => task);
+  expect(died).toContain('endless');
+  expect(died).toContain('fragile');
 }, 180_000);
 
-async function besiege(random: Random, concurrency: number): Promise<number> {
+async function besiege(random: Random, concurrency: number): Promise<Journal> {
   const home = new Home();
   const token = await home.token();
   const siege = new Siege(random, token, concurrency);
   const server = await siege.run(home);
   const restarted = Date.now();
   const { journal } = siege;
+  // Those that have not seen three deaths by now would go on for good.
+  for (const entry of journal.entries) if (entry.task === 'endless') await cancel(server.api, entry);
   const unended = await endsOf(server, journal, token, restarted + 10_000);
   expect(unended, 'runs that have not ended 10 s after the last restart').toEqual([]);
 
   const { entries } = journal;
   expect(entries.length).toBeGreaterThan(kills * 4);
   for (const entry of entries) expectRightEnd(entry);
-  const died = entries.filter(({ end }) => end?.error?.name === 'ProcessDiedError').map(({ task }) => task);
-  expect(died).toContain('endless');
-  expect(died).toContain('fragile');
   const told = entries.filter(({ follower }) => follower);
-  expect(told.length).toBeGreaterThan(kills / 2);
+  expect(told.length).toBeGreaterThan(kills / 5);
   for (const entry of [...told, ...sample(random, entries, 100)]) await expectWholeStory(server, entry);
   expect((await server.stop()).code).toBe(0);
-  return entries.length;
+  return journal;
+}
+
+async function cancel(api: Api, entry: Entry): Promise<void> {
+  const { status } = await api.cancel(entry.id, entry.token);
+  expect([200, 409]).toContain(status);
+  if (status === 200) entry.cancelled = true;
 }
 
 function pause(ms: number): Promise<void> {
