@@ -172,7 +172,10 @@ export class SqliteEngine implements Engine {
     const events = openingEvents(row);
     for (const event of events) this.#emit(event);
     const last = events.at(-1) as RunEvent;
-    if (run.leased) this.#begin({ ...run, attempt: 1, fence: 1 }, last.snapshot);
+    if (run.leased) {
+      const { n, id, state, task, client, input } = run;
+      this.#begin({ n, id, state, task, client, input, attempt: 1, fence: 1 }, last.snapshot);
+    }
     return { snapshot: last.snapshot, client: run.client };
   }
 

@@ -114,27 +114,31 @@ export function lastStatus(body: string): TaskStatus | undefined {
 
 /** Events 1 and 2, which every run's row implies. */
 export function openingEvents(row: Row): RunEvent[] {
-  const accepted: Snapshot = {
+  const client = row.client as string | null;
+  const accepted = openingSnapshot(row, TaskStatus.PENDING, 0, row.created_at as number);
+  const events: RunEvent[] = [{ kind: 'update', snapshot: accepted, client }];
+  if (row.started_at !== null) {
+    const leased = openingSnapshot(row, TaskStatus.STARTING, 1, row.started_at as number);
+    events.push({ kind: 'update', snapshot: leased, client });
+  }
+  return events;
+}
+
+/** Written out, not spread from one another: two are made for each start, and a spread takes several times as long. */
+function openingSnapshot(row: Row, status: TaskStatus, attempt: 0 | 1, at: number): Snapshot {
+  return {
     task_id: row.id as string,
     state: row.state as string,
     task: row.task as string,
-    status: TaskStatus.PENDING,
+    status,
     progress: 0,
     message: null,
     result: null,
     error: null,
-    attempt: 0,
-    seq: 1,
-    timestamp: new Date(row.created_at as number).toISOString(),
+    attempt,
+    seq: attempt + 1,
+    timestamp: new Date(at).toISOString(),
   };
-  const client = row.client as string | null;
-  const events: RunEvent[] = [{ kind: 'update', snapshot: accepted, client }];
-  if (row.started_at !== null) {
-    const timestamp = new Date(row.started_at as number).toISOString();
-    const leased: Snapshot = { ...accepted, status: TaskStatus.STARTING, attempt: 1, seq: 2, timestamp };
-    events.push({ kind: 'update', snapshot: leased, client });
-  }
-  return events;
 }
 
 /** The event that a finished run's row implies. */
