@@ -7,7 +7,6 @@ import { Connection, get } from './harness/http.ts';
 import { number, type Row } from './harness/row.ts';
 import { person, resultPath, type Server } from './harness/server.ts';
 import { interleave, percentile, ratios, spread } from './harness/spread.ts';
-import { storedRunId } from './harness/storedRun.ts';
 import { startsPerSecond } from './starts.ts';
 
 const reads = 1000;
@@ -17,7 +16,7 @@ export async function measure(bench: Bench): Promise<Row[]> {
   const runs = bench.quick ? 100_000 : 1_000_000;
   const folders = { none: bench.folder(), full: bench.folder(), limit: bench.folder() };
   bench.say(`storing ${number(runs)} runs`);
-  await bench.fill(folders.full, runs);
+  const ids = await bench.fill(folders.full, runs);
   cpSync(folders.full, folders.limit, { recursive: true });
 
   const listening = await interleave(bench.rounds, {
@@ -32,7 +31,7 @@ export async function measure(bench: Bench): Promise<Row[]> {
   const own = await none.startRun('noop', person);
   const getting = await interleave(bench.rounds, {
     none: () => readMs(none, () => own),
-    full: () => readMs(full, () => storedRunId(2 * Math.ceil((Math.random() * runs) / 2))),
+    full: () => readMs(full, () => ids[Math.floor(Math.random() * ids.length)] as string),
   });
   const starting = await interleave(bench.rounds, {
     none: () => startsPerSecond(none, seconds),

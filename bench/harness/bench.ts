@@ -49,11 +49,12 @@ export class Bench {
     return Watchers.connect(child, { port, path, count });
   }
 
-  /** Runs `bench/peers/fill.ts` to its end. */
-  async fill(data: string, runs: number): Promise<void> {
+  /** Stores so many finished runs; answers ids of runs that can be read directly. */
+  async fill(data: string, runs: number): Promise<string[]> {
     const { child } = await this.#script('fill', /^ready\n/);
-    await child.call('fill', { data, runs });
+    const ids = await child.call<string[]>('fill', { data, runs });
     await child.stop();
+    return ids;
   }
 
   async #script(name: string, ready: RegExp): Promise<{ child: Child; match: RegExpExecArray }> {

@@ -1,58 +1,38 @@
 /**
- * Fills a data folder with finished runs through the store's own code, in batches far larger than a server's.
+ * Fills a data folder with finished runs: through the engine itself, so that they are what a server leaves, but without a
+ * request for each.
  */
-
-import type { NewRun, WriteOperation } from '../../src/engines/sqlite/protocol.ts';
-import { Store } from '../../src/engines/sqlite/store.ts';
-import { TaskStatus, taskStatuses } from '../../src/run.ts';
+import { systemClock } from '../../src/clock.ts';
+import type { StartRequest } from '../../src/engine.ts';
+import { SqliteEngine } from '../../src/engines/sqlite/engine.ts';
 import { answerCalls } from '../harness/calls.ts';
 import { person } from '../harness/server.ts';
-import { storedRunClient, storedRunId } from '../harness/storedRun.ts';
 
-const batchRuns = 10_000;
+const batchRuns = 5000;
+const keepMs = 86_400_000;
 
-/** The runs began one after the other and the last of them has just ended. */
-const periodMs = 10;
-
-function fill({ data, runs }: { data: string; runs: number }): void {
-  const store = Store.open({ folder: data, keepMs: 0, keepRuns: 0 });
-  const begin = Date.now() - runs * periodMs;
-  for (let n = 1; n <= runs; n += batchRuns) {
-    const batch = Array.from({ length: Math.min(batchRuns, runs - n + 1) }, (_, place) =>
-      newRun(n + place, begin),
-    );
-    store.commit([{ op: 'accept', runs: batch }, ...batch.map(finish)]);
+/** Answers the ids of a thousand of the runs that were started directly, from the oldest to the newest. */
+async function fill({ data, runs }: { data: string; runs: number }): Promise<string[]> {
+  const config = { data, concurrency: 2 * batchRuns, keepMs, keepRuns: runs };
+  const engine = new SqliteEngine(config, { clock: systemClock, log: () => {}, onCrash: () => 'fail' });
+  await engine.open();
+  engine.start(async () => ({ kind: 'completed', result: 'Matt, 25' }));
+  const ids: string[] = [];
+  for (let from = 0; from < runs; from += batchRuns) {
+    const batch = Array.from({ length: Math.min(batchRuns, runs - from) }, (_, place) => start(from + place));
+    const accepted = await engine.accept(batch);
+    const direct = accepted.filter(({ run }) => run.client === null);
+    ids.push(...direct.slice(0, (1000 * batchRuns) / runs).map(({ run }) => run.snapshot.task_id));
   }
-  store.close();
+  await engine.drain(60_000);
+  await engine.close();
+  return ids;
 }
 
-function newRun(n: number, begin: number): NewRun {
-  return {
-    n,
-    id: storedRunId(n),
-    state: 'bench',
-    task: 'noop',
-    client: storedRunClient(n),
-    input: JSON.stringify(person),
-    leased: true,
-    at: begin + n * periodMs,
-  };
-}
-
-function finish({ n, at }: NewRun): WriteOperation {
-  const run = {
-    n,
-    fence: 1,
-    status: taskStatuses.indexOf(TaskStatus.COMPLETED),
-    progress: 100,
-    message: null,
-    result: JSON.stringify('Matt, 25'),
-    error: null,
-    seq: 3,
-    at,
-    chunks: [],
-  };
-  return { op: 'finish', run };
+/** Every other run with one of a hundred client tokens. */
+function start(number: number): StartRequest {
+  const client = number % 2 === 0 ? null : `client${number % 200}`;
+  return { state: 'bench', task: 'noop', client, input: JSON.stringify(person) };
 }
 
 answerCalls({ fill });
