@@ -64,8 +64,8 @@ test('a start is answered, and an end told, after the sync of the commit that ho
   );
   expect((await server.stop()).code).toBe(0);
 
-  // strace writes on for a moment after the server has ended.
-  const isOver = new RegExp(`^${server.pid} \\+\\+\\+ `, 'm');
+  // strace writes on for a moment after the server has ended. It pads a process id to five places.
+  const isOver = new RegExp(`^${server.pid} +\\+\\+\\+ `, 'm');
   await expect.poll(() => isOver.test(readFileSync(trace, 'latin1')), { timeout: 20_000 }).toBe(true);
   const calls = readSystemCalls(readFileSync(trace, 'latin1'));
   for (const { id, result } of answered) {
