@@ -44,19 +44,48 @@ function jsonLine(time: Date, level: string, message: string, fields: Record<str
     return JSON.stringify({ time: time.toISOString(), level, message, ...fields }, plainErrors);
   } catch (error) {
     // A field that cannot be written (a cycle, a BigInt) must not cost the line.
-    return JSON.stringify({ time: time.toISOString(), level, message, unloggable: String(error) });
+    return JSON.stringify({ time: time.toISOString(), level, message, unloggable: textOf(error) });
   }
 }
 
 function plainErrors(_key: string, value: unknown): unknown {
-  return value instanceof Error ? { name: value.name, message: value.message, stack: value.stack } : value;
+  try {
+    return value instanceof Error ? { name: value.name, message: value.message, stack: value.stack } : value;
+  } catch {
+    return unshowable;
+  }
+}
+
+const unshowable = 'something was thrown that cannot be shown';
+
+/** Whatever a task throws comes here, and no getter or trap of its making may throw at whoever logs it. */
+function textOf(value: unknown): string {
+  try {
+    return value instanceof Error ? String(value.stack ?? value) : String(value);
+  } catch {
+    return unshowable;
+  }
+}
+
+/** `instanceof` asks a proxy, which may throw. */
+function isError(value: unknown): value is Error {
+  try {
+    return value instanceof Error;
+  } catch {
+    return false;
+  }
+}
+
+/** What was thrown as an `Error`, whatever it is. */
+export function asError(thrown: unknown): Error {
+  return isError(thrown) ? thrown : new Error(textOf(thrown));
 }
 
 function prettyLine(time: Date, level: string, message: string, fields: Record<string, unknown>): string {
   let line = `${time.toISOString().slice(11, 23)} ${level.toUpperCase().padEnd(5)} ${oneLine(message)}`;
   let stacks = '';
   for (const [name, value] of Object.entries(fields)) {
-    if (value instanceof Error) stacks += `\n${(value.stack ?? String(value)).replace(/^/gm, '    ')}`;
+    if (isError(value)) stacks += `\n${withoutControls(textOf(value)).replace(/^/gm, '    ')}`;
     else if (value !== undefined && value !== null) line += ` ${name}=${plainValue(value)}`;
   }
   return line + stacks;
@@ -77,13 +106,19 @@ function oneLine(text: string): string {
   return text.replace(/[\x00-\x1f\x7f-\x9f\u2028\u2029]+/g, ' ');
 }
 
+/** What a task throws may have as many lines as it likes, and must not speak to the terminal. */
+function withoutControls(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+  return text.replace(/[\x00-\x09\x0b-\x1f\x7f-\x9f]/g, ' ');
+}
+
 /** A field of a line for people: quoted only where it would otherwise run into its neighbours. */
 function plainValue(value: unknown): string {
   if (typeof value === 'string' && /^[\x21-\x7e]+$/.test(value) && !value.includes('"')) return value;
   try {
-    return JSON.stringify(value) ?? String(value);
+    return oneLine(JSON.stringify(value) ?? String(value));
   } catch {
-    return String(value);
+    return oneLine(textOf(value));
   }
 }
 

@@ -4,7 +4,7 @@
 import { type Config, directIsOn, settings } from './config.ts';
 import { currentRun } from './currentRun.ts';
 import { exitCode } from './errors.ts';
-import { createLog, type Log } from './logging.ts';
+import { asError, createLog, type Log } from './logging.ts';
 import type { Registry } from './registry.ts';
 import { createServer, type Server } from './server.ts';
 import { packageVersion } from './version.ts';
@@ -30,8 +30,7 @@ function outliveTasks(log: Log): void {
   const tell = (what: string) => (thrown: unknown) => {
     const run = currentRun();
     const whose = run && { task_id: run.id, state: run.state, task: run.task };
-    const error = thrown instanceof Error ? thrown : new Error(String(thrown));
-    log('error', run ? `${what}, in a task` : what, { ...whose, error });
+    log('error', run ? `${what}, in a task` : what, { ...whose, error: asError(thrown) });
   };
   process.on('unhandledRejection', tell('A promise was rejected and nobody handled it'));
   process.on('uncaughtException', tell('An error was thrown and nobody caught it'));

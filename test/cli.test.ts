@@ -27,6 +27,21 @@ export const work = defineState('work', {
     await task.sleep(100);
     return 'survived';
   }),
+  odd: defineTask({}, async (task) => {
+    const trap = () => { throw new Error('nobody may look'); };
+    const odd = [
+      Object.create(null),
+      new Proxy({}, { getPrototypeOf: trap }),
+      Object.defineProperty(new Error(), 'stack', { get: trap }),
+      Object.defineProperty(new Error(), 'stack', { value: Object.create(null) }),
+    ];
+    for (const thrown of odd) {
+      setTimeout(() => { throw thrown; }, 1);
+      void Promise.reject(thrown);
+    }
+    await task.sleep(100);
+    return 'survived';
+  }),
 });
 `;
 
@@ -275,6 +290,17 @@ describe('spyglass-tasks serve', () => {
     expect(
       output().match(new RegExp(`ERROR .* in a task .*task_id=${task_id} state=work task=later`, 'g')),
     ).toHaveLength(2);
+  });
+
+  test.for(['pretty', 'json'])('outlives what cannot even be shown, in a log that is %s', async (format) => {
+    const { url, output } = await serve(project(), ['--log-format', format]);
+    const { task_id } = await start(url, 'odd');
+    const result = `${url}/api/work/task/result/${task_id}`;
+    await expect
+      .poll(async () => (await (await fetch(result)).json()) as Snapshot)
+      .toMatchObject({ result: 'survived' });
+    await expect.poll(() => output().match(new RegExp(`in a task.*${task_id}`, 'g'))).toHaveLength(8);
+    expect(output()).toContain('cannot be shown');
   });
 
   test('goes on when nobody reads its output any more', async () => {

@@ -50,6 +50,32 @@ describe('The log', () => {
     expect(line.trimEnd()).not.toContain('\n');
   });
 
+  test('keeps what a task throws from speaking to the terminal', () => {
+    const error = new Error('a\x1b[2J\r\x07\x9b31m\nb');
+    const [line = ''] = lines({}, (log) => log('error', 'Failed', { error, said: 'c\x1b[2J\x9b31m' }));
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+    expect(line).not.toMatch(/[\x00-\x09\x0b-\x1f\x7f-\x9f]/);
+    expect(line).toMatch(/\n {4}Error: a \[2J {3}31m\n {4}b\n {8}at /);
+  });
+
+  test('survives an error that cannot be shown', () => {
+    const trap = () => {
+      throw Object.create(null);
+    };
+    const stack = Object.defineProperty(new Error('no'), 'stack', { get: trap });
+    const message = Object.defineProperty(new Error('no'), 'message', { get: trap });
+    const json = { toJSON: trap };
+    for (const format of ['pretty', 'json'] as const) {
+      for (const error of [stack, message, new Proxy({}, { getPrototypeOf: trap }), json]) {
+        const [line] = lines({ format }, (log) => log('error', 'Still said', { error, id: 'x1' }));
+        expect(line).toMatch(/Still said/);
+      }
+      expect(lines({ format }, (log) => log('error', 'Odd', { error: stack, id: 'x1' }))[0]).toMatch(
+        /x1.*cannot be shown|cannot be shown.*x1/s,
+      );
+    }
+  });
+
   test('survives fields that are not JSON', () => {
     const cycle: Record<string, unknown> = {};
     cycle.itself = cycle;
