@@ -124,32 +124,33 @@ export class Channel {
     if (kept < this.#messages.length) this.#messages = this.#messages.slice(this.#messages.length - kept);
   }
 
-  /** Whether messages came in after their first readers of this pass had been served. */
+  /** Whether messages came in after some readers of this pass had been served. */
   #anybodyBehind(): boolean {
-    for (const subscriber of this.subscribers) {
-      if (subscriber.live) return subscriber.position !== this.head;
-    }
+    for (const { live, position } of this.subscribers) if (live && position !== this.head) return true;
     return false;
   }
 
   #serve(subscriber: Subscriber): void {
     const { sink } = subscriber;
-    if (sink.bufferedBytes > bufferLimitBytes) {
+    const block =
+      sink.bufferedBytes > bufferLimitBytes ? undefined : this.#blockFrom(subscriber.position, sink.framing);
+    if (!block) {
       subscriber.live = false;
       this.#rules.stalled(subscriber);
       return;
     }
-    sink.send(this.#blockFrom(subscriber.position, sink.framing));
+    sink.send(block);
     subscriber.position = this.head;
     this.#rules.levelled(subscriber);
   }
 
-  /** All messages after `from` as one buffer: the same one for everybody who is at the same place. */
-  #blockFrom(from: number, framing: Framing): Buffer {
+  /** All messages after `from` as one buffer, the same one for all who are there; undefined when some are no longer here. */
+  #blockFrom(from: number, framing: Framing): Buffer | undefined {
     const block = this.#block;
     if (block && block.from === from && block.to === this.head && block.framing === framing)
       return block.bytes;
-    const frames = (this.after(from) ?? []).map((message) => message.framed(framing));
+    const frames = this.after(from)?.map((message) => message.framed(framing));
+    if (!frames) return undefined;
     const bytes = frames.length === 1 ? (frames[0] as Buffer) : Buffer.concat(frames);
     this.#block = { from, to: this.head, framing, bytes };
     return bytes;

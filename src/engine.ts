@@ -14,12 +14,6 @@ export interface StartRequest {
   input: string | null;
 }
 
-/** The answer to one accepted start: the run is on disk. `deduplicated`: it was there before. */
-export interface Accepted {
-  run: Run;
-  deduplicated: boolean;
-}
-
 /** One attempt as its executor sees it. */
 export interface LeasedRun {
   id: string;
@@ -119,8 +113,8 @@ export interface Engine {
   open(): Promise<void>;
   /** Begins to lease runs and hands each to `execute`. */
   start(execute: Execute): void;
-  /** Commits a batch of starts, all or none, and answers when it is on disk, in the order of the batch. */
-  accept(requests: readonly StartRequest[]): Promise<Accepted[]>;
+  /** Commits a batch of starts, all or none, and answers with the runs, in the order of the batch, when they are on disk. */
+  accept(requests: readonly StartRequest[]): Promise<Run[]>;
   /** One run by its id, as it stands now. */
   read(id: string): Promise<Run | undefined>;
   /** Runs of one client in one state, newest first. */

@@ -1,6 +1,7 @@
 /**
  * One attempt, from its context to its Outcome. Whatever an author's method does, what comes out is a value.
  */
+import { longestDelayMs } from './clock.ts';
 import { asRun } from './currentRun.ts';
 import { AbortReason, type AttemptContext, type Execute, type LeasedRun, type RunPatch } from './engine.ts';
 import type { Registry } from './registry.ts';
@@ -23,7 +24,13 @@ export interface ExecuteOptions {
 /** What an engine is handed to run attempts with. */
 export function createExecute(registry: Registry, options: ExecuteOptions): Execute {
   return async (run, attempt) => {
-    const outcome = await runAttempt(registry, options, run, attempt);
+    let outcome: Outcome;
+    try {
+      outcome = await runAttempt(registry, options, run, attempt);
+    } catch {
+      // What was thrown throws itself when it is looked at: a getter, a proxy.
+      outcome = failed('Error', 'The task threw something that cannot be described.');
+    }
     if (outcome.kind === 'failed') options.onFailure(run, outcome.error, outcome.stack);
     return outcome;
   };
@@ -138,14 +145,23 @@ class Context implements TaskContext {
       if (signal.aborted) return reject(signal.reason);
       if (typeof ms !== 'number' || Number.isNaN(ms))
         return reject(new TypeError(`sleep(ms) takes a number of milliseconds, not ${describe(ms)}.`));
-      const timer = setTimeout(() => {
+      let left = ms;
+      let timer: NodeJS.Timeout;
+      function wait(): void {
+        // A timer takes no longer delay than this: one beyond it would fire at once.
+        const delayMs = Math.min(left, longestDelayMs);
+        left -= delayMs;
+        timer = setTimeout(left > 0 ? wait : wake, delayMs);
+      }
+      function wake(): void {
         signal.removeEventListener('abort', stop);
         resolve();
-      }, ms);
+      }
       function stop(): void {
         clearTimeout(timer);
         reject(signal.reason);
       }
+      wait();
       signal.addEventListener('abort', stop, { once: true });
     });
   }

@@ -19,7 +19,7 @@ export interface Framing {
 
 export class Message {
   readonly event: RunEvent;
-  #frame: Buffer | undefined;
+  #frames: Map<Framing, Buffer> | undefined;
 
   constructor(event: RunEvent) {
     this.event = event;
@@ -35,12 +35,19 @@ export class Message {
 
   /** What it holds of memory beyond its event; 0 until somebody was sent it. */
   get framedBytes(): number {
-    return this.#frame?.length ?? 0;
+    let bytes = 0;
+    for (const frame of this.#frames?.values() ?? []) bytes += frame.length;
+    return bytes;
   }
 
   framed(framing: Framing): Buffer {
-    this.#frame ??= framing.frame(eventMessage(this.event), this.seq);
-    return this.#frame;
+    this.#frames ??= new Map();
+    let frame = this.#frames.get(framing);
+    if (!frame) {
+      frame = framing.frame(eventMessage(this.event), this.seq);
+      this.#frames.set(framing, frame);
+    }
+    return frame;
   }
 }
 

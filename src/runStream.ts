@@ -1,7 +1,14 @@
 /**
  * Everybody who watches one run: history, page by page, until it meets the present; then what happens; then the end.
  */
-import { Channel, type ChannelRules, drained, type Sink, type Subscriber } from './channel.ts';
+import {
+  bufferLimitBytes,
+  Channel,
+  type ChannelRules,
+  drained,
+  type Sink,
+  type Subscriber,
+} from './channel.ts';
 import type { Engine } from './engine.ts';
 import { gapFrames, Message } from './message.ts';
 import { isTerminal } from './run.ts';
@@ -49,17 +56,16 @@ export class RunStream implements ChannelRules {
       const history = await this.#engine.history(this.#id, subscriber.position);
       if (subscriber.closed) return;
       if (!history) return this.#close(subscriber, 1011, 'The run is no longer stored');
-      this.#send(
-        subscriber,
-        history.events.map((event) => new Message(event)),
-      );
+      for (const event of history.events) {
+        this.#send(subscriber, [new Message(event)]);
+        if (subscriber.sink.bufferedBytes > bufferLimitBytes) await drained(subscriber.sink);
+        if (subscriber.closed) return;
+      }
       more = history.more;
       const last = history.events.at(-1);
       if (last && isTerminal(last.snapshot.status)) return this.#end(subscriber);
       // Everything had been seen before: there is nothing left to say.
       if (!last && isTerminal(history.run.snapshot.status)) return this.#end(subscriber);
-      if (more) await drained(subscriber.sink);
-      if (subscriber.closed) return;
     }
     this.#catchUp(subscriber);
   }
@@ -68,7 +74,8 @@ export class RunStream implements ChannelRules {
   #catchUp(subscriber: Subscriber): void {
     const channel = this.#channel;
     if (channel.head > subscriber.position && channel.latest) {
-      this.#send(subscriber, channel.after(subscriber.position) ?? [channel.latest]);
+      const missed = channel.after(subscriber.position);
+      this.#send(subscriber, missed && isModest(missed, subscriber.sink) ? missed : [channel.latest]);
     }
     subscriber.live = true;
     this.levelled(subscriber);
@@ -108,4 +115,13 @@ export class RunStream implements ChannelRules {
     subscriber.leave();
     subscriber.sink.close(code, reason);
   }
+}
+
+/** Whether the messages can be sent at once: a reader who was slow is not given more than it may hold. */
+function isModest(messages: readonly Message[], sink: Sink): boolean {
+  let bytes = 0;
+  return messages.every((message) => {
+    bytes += message.framed(sink.framing).length;
+    return bytes <= bufferLimitBytes;
+  });
 }

@@ -21,8 +21,8 @@ async function fill({ data, runs }: { data: string; runs: number }): Promise<str
   for (let from = 0; from < runs; from += batchRuns) {
     const batch = Array.from({ length: Math.min(batchRuns, runs - from) }, (_, place) => start(from + place));
     const accepted = await engine.accept(batch);
-    const direct = accepted.filter(({ run }) => run.client === null);
-    ids.push(...direct.slice(0, (1000 * batchRuns) / runs).map(({ run }) => run.snapshot.task_id));
+    const direct = accepted.filter(({ client }) => client === null);
+    ids.push(...direct.slice(0, (1000 * batchRuns) / runs).map(({ snapshot }) => snapshot.task_id));
   }
   await engine.drain(60_000);
   await engine.close();

@@ -45,9 +45,9 @@ export async function startRun(
   const { state, task: name } = request.params as StartParams;
   const task = requireTask(parts.registry, state, name);
   const input = checkInput(task, request.body as JsonBody | undefined);
-  const [accepted] = await parts.engine.accept([{ state, task: name, client, input }]);
+  const [run] = await parts.engine.accept([{ state, task: name, client, input }]);
   // An engine answers each start of its batch, in order: there is one.
-  const { snapshot } = (accepted as NonNullable<typeof accepted>).run;
+  const { snapshot } = run as Run;
   reply.header('location', `${resultsAt}/${snapshot.task_id}`);
   return asJson(reply, JSON.stringify(snapshot));
 }

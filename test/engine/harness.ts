@@ -111,7 +111,7 @@ export class Bench {
   }
 
   async startAll(requests: readonly StartRequest[]): Promise<Run[]> {
-    return (await this.engine.accept(requests)).map(({ run }) => run);
+    return this.engine.accept(requests);
   }
 
   /** The first event, past or to come, for which `test` holds. */

@@ -31,12 +31,15 @@ function stepped() {
   return { task, contexts, ends };
 }
 
-/** Far more than a connection buffers, in log lines of one turn each. */
-async function flood(context: TaskContext | undefined): Promise<void> {
+const floodLines = 2000;
+
+/** Far more than a connection buffers, in log lines, no faster than `reader` gets them. */
+async function flood(context: TaskContext | undefined, reader: Watcher): Promise<void> {
   const text = 'x'.repeat(16_000);
-  for (let line = 0; line < 2000; line++) {
+  const logged = () => reader.messages.filter(({ type }) => type === 'log').length;
+  for (let line = 1; line <= floodLines; line++) {
     context?.log(text);
-    await new Promise((resolve) => setImmediate(resolve));
+    if (line % 50 === 0) await reader.until(() => logged() >= line);
   }
 }
 
@@ -119,8 +122,7 @@ describe('the stream of one run', () => {
     const quick = await new Watcher(`${ws}/ws/lab/task/ws/${id}`).open();
     await slow.until(() => slow.messages.length >= 3);
     slow.socket.pause();
-    await flood(contexts[0]);
-    await quick.until(() => quick.messages.filter(({ type }) => type === 'log').length >= 2000);
+    await flood(contexts[0], quick);
     ends[0]?.();
     await quick.close();
     expect(quick.messages.some(({ type }) => type === 'gap')).toBe(false);
@@ -261,8 +263,9 @@ describe('the stream of all runs of a client', () => {
     const { task_id: id } = await start('task', secret);
     await slow.until(() => slow.messages.length >= 3);
     const quick = await new Watcher(`${ws}/ws/lab/tasks/${secret}`).open();
+    await quick.until(() => quick.of(id).length > 0);
     slow.socket.pause();
-    await flood(contexts[0]);
+    await flood(contexts[0], quick);
     const { task_id: second } = await start('ok', secret);
     await quick.until(() => quick.of(second).at(-1)?.status === 'Completed');
     ends[0]?.();

@@ -17,10 +17,10 @@ export class Ballast {
 
   /** Takes the space, unless it is held already. False: the disk has no room for it and twice as much again. */
   fill(): boolean {
-    if (this.#held()) return true;
-    const { bavail, bsize } = statfsSync(this.#folder);
-    if (bavail * bsize < 3 * ballastBytes) return false;
     try {
+      if (this.#held()) return true;
+      const { bavail, bsize } = statfsSync(this.#folder);
+      if (bavail * bsize < 3 * ballastBytes) return false;
       const file = openSync(this.#path, 'w', 0o600);
       try {
         // Written out, since a sparse file would hold nothing.
@@ -37,9 +37,13 @@ export class Ballast {
     }
   }
 
-  /** Gives the space to the store. */
+  /** Gives the space to the store, where that is possible: a disk may have become read-only. */
   release(): void {
-    rmSync(this.#path, { force: true });
+    try {
+      rmSync(this.#path, { force: true });
+    } catch {
+      // Then it is of no use to anybody.
+    }
   }
 
   #held(): boolean {

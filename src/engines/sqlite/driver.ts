@@ -122,19 +122,19 @@ function openNodeSqlite(path: string): Database {
 }
 
 /** What went wrong, in the terms the store acts on. SQLite's primary result codes: https://www.sqlite.org/rescode.html */
-export type SqliteFault = 'busy' | 'disk' | 'other';
+export type SqliteFault = 'busy' | 'full' | 'unwritable' | 'other';
 
 const faults: Record<string, SqliteFault> = {
   SQLITE_BUSY: 'busy',
   5: 'busy',
-  SQLITE_FULL: 'disk',
-  13: 'disk',
-  SQLITE_IOERR: 'disk',
-  10: 'disk',
-  SQLITE_READONLY: 'disk',
-  8: 'disk',
-  SQLITE_CANTOPEN: 'disk',
-  14: 'disk',
+  SQLITE_FULL: 'full',
+  13: 'full',
+  SQLITE_IOERR: 'unwritable',
+  10: 'unwritable',
+  SQLITE_READONLY: 'unwritable',
+  8: 'unwritable',
+  SQLITE_CANTOPEN: 'unwritable',
+  14: 'unwritable',
 };
 
 export function sqliteFault(error: unknown): SqliteFault {

@@ -7,7 +7,6 @@ import type { Clock } from '../../clock.ts';
 import type { Config } from '../../config.ts';
 import {
   AbortReason,
-  type Accepted,
   type Cancellation,
   type Counts,
   type Engine,
@@ -23,7 +22,7 @@ import type { DriverName, Row } from './driver.ts';
 import { closingEvents, openingEvents, rowSnapshot } from './history.ts';
 import { type Lease, LiveRun } from './liveRun.ts';
 import { Progress } from './progress.ts';
-import type { NewRun, RunUpdate } from './protocol.ts';
+import type { NewRun } from './protocol.ts';
 import { RunReader } from './runReader.ts';
 import { StoreClient, unavailable } from './storeClient.ts';
 import { SqliteTokenStore } from './tokenStore.ts';
@@ -36,6 +35,9 @@ const silentStartMs = 100;
 
 /** What an aborted attempt gets to come to its end before its run is handed back without it. */
 const abortPatienceMs = 1000;
+
+/** When a lease was refused, how soon it is asked for again. */
+const leaseRetryMs = 1000;
 
 /** After so many deaths of its process a run ends in `Error`. */
 const mostDeaths = 3;
@@ -124,7 +126,7 @@ export class SqliteEngine implements Engine {
 
   // ---- Accepting
 
-  async accept(requests: readonly StartRequest[]): Promise<Accepted[]> {
+  async accept(requests: readonly StartRequest[]): Promise<Run[]> {
     if (this.#trouble !== null) throw unavailable(this.#trouble);
     const at = this.#parts.clock.now();
     const runs: NewRun[] = [];
@@ -146,7 +148,7 @@ export class SqliteEngine implements Engine {
     } finally {
       this.#leasing -= leased;
     }
-    const accepted = runs.map((run) => ({ run: this.#accepted(run), deduplicated: false }));
+    const accepted = runs.map((run) => this.#accepted(run));
     this.#leaseMore();
     return accepted;
   }
@@ -196,6 +198,7 @@ export class SqliteEngine implements Engine {
         },
         (error: Error) => {
           this.#parts.log('warn', `No run could be leased: ${error.message}`);
+          this.#parts.clock.after(leaseRetryMs, () => this.#leaseMore());
           return false;
         },
       )
@@ -216,7 +219,7 @@ export class SqliteEngine implements Engine {
     const run = this.#begin(leaseOf(row), snapshot);
     // The first lease is implied by the run's row; a later one is an event to be stored like any other.
     if (run.attempt > 1) {
-      run.unflushed.push(event);
+      run.addUnwritten(event);
       this.#progress.writeSoon(run);
     }
   }
@@ -243,11 +246,13 @@ export class SqliteEngine implements Engine {
     const stopTimer = this.#parts.clock.after(silentStartMs, () =>
       this.#progress.show(run, run.beginProcessing()),
     );
-    execute(run, run).then((outcome) => {
-      stopTimer();
-      // Handed back meanwhile: the attempt was given up, and its end is nobody's business any more.
-      if (!run.closed) this.#finish(run, outcome);
-    });
+    execute(run, run)
+      .catch(({ message }: Error): Outcome => ({ kind: 'failed', error: { name: 'Error', message } }))
+      .then((outcome) => {
+        stopTimer();
+        // Handed back meanwhile: the attempt was given up, and its end is nobody's business any more.
+        if (!run.closed) this.#finish(run, outcome);
+      });
   }
 
   #finish(run: LiveRun, outcome: Outcome): void {
@@ -256,13 +261,15 @@ export class SqliteEngine implements Engine {
     this.#atWork--;
     this.#leaseMore();
     const back = !isTerminal((events.at(-1) as RunEvent).snapshot.status);
-    const write = back ? this.#release(update, false) : this.#store.write({ op: 'finish', run: update });
+    const write: Promise<Row | boolean | undefined> = back
+      ? this.#store.write({ op: 'release', run: update, death: false })
+      : this.#store.write({ op: 'finish', run: update });
     write
       .then(
         (held) => {
           if (held) {
             for (const event of events) this.#emit(event);
-            if (held !== true) for (const event of closingEvents(held)) this.#emit(event);
+            if (held !== true) this.#released(held);
           } else this.#parts.log('warn', 'A stale result was refused', { run: run.id, attempt: run.attempt });
         },
         (error: Error) =>
@@ -275,11 +282,11 @@ export class SqliteEngine implements Engine {
       });
   }
 
-  /** Gives a run back to those that wait; the run as it then is, or undefined when it was refused. */
-  async #release(update: RunUpdate, death: boolean): Promise<Row | undefined> {
-    const row = await this.#store.write({ op: 'release', run: update, death });
-    if (row && !isTerminal(rowSnapshot(row).status)) this.#pending++;
-    return row;
+  /** A run that was handed back waits again, or has ended, when a cancel had been accepted meanwhile. */
+  #released(row: Row): void {
+    const end = closingEvents(row);
+    if (end.length === 0) this.#pending++;
+    for (const event of end) this.#emit(event);
   }
 
   /** A cancel that was accepted outlives a shutdown: such a run is not handed back. */
@@ -295,7 +302,8 @@ export class SqliteEngine implements Engine {
     run.skipShown((row.reserved as number | null) ?? 0);
     const { update } = run.end(outcome);
     if (outcome.kind === 'interrupted') {
-      await this.#release(update, true);
+      const released = await this.#store.write({ op: 'release', run: update, death: true });
+      if (released) this.#released(released);
       this.#leaseMore();
     } else await this.#store.write({ op: 'finish', run: update });
   }

@@ -13,6 +13,7 @@ export const historyBytes = 1024 * 1024;
 
 /** Events in one chunk, and about the size of a page of history. */
 export const chunkEvents = 500;
+const chunkBytes = 64 * 1024;
 
 /** `[seq, at, status, progress, message, attempt, extras?]` */
 type StoredEvent = [
@@ -32,40 +33,47 @@ export interface Chunk {
   body: string;
 }
 
-export function encodeChunks(events: readonly RunEvent[]): Chunk[] {
+/** Chunks of up to `chunkEvents` events, each closed when it has grown to `chunkBytes`. */
+export function encodeChunks(events: readonly RunEvent[], closedAt = chunkBytes): Chunk[] {
   const chunks: Chunk[] = [];
-  for (let from = 0; from < events.length; from += chunkEvents) {
-    const part = events.slice(from, from + chunkEvents);
-    const first = part[0] as RunEvent;
-    const last = part.at(-1) as RunEvent;
-    chunks.push({ seq: first.snapshot.seq, last: last.snapshot.seq, count: part.length, body: encode(part) });
+  let stored: string[] = [];
+  let bytes = 0;
+  let first = 0;
+  let result: unknown = null;
+  for (const event of events) {
+    const { seq } = event.snapshot;
+    if (stored.length === 0) [first, bytes, result] = [seq, 0, null];
+    const text = JSON.stringify(toStored(event, result));
+    result = event.snapshot.result;
+    stored.push(text);
+    bytes += text.length;
+    if (stored.length === chunkEvents || bytes >= closedAt || event === events.at(-1)) {
+      chunks.push({ seq: first, last: seq, count: stored.length, body: `[${stored.join(',')}]` });
+      stored = [];
+    }
   }
   return chunks;
 }
 
-function encode(events: readonly RunEvent[]): string {
-  let result: unknown = null;
-  const stored = events.map(({ kind, snapshot, text, fields }): StoredEvent => {
-    const event: StoredEvent = [
-      snapshot.seq,
-      Date.parse(snapshot.timestamp),
-      taskStatuses.indexOf(snapshot.status),
-      snapshot.progress,
-      snapshot.message,
-      snapshot.attempt,
-    ];
-    const extras: StoredEvent[6] = {};
-    // A result stands only where it changed: repeating a large one in every event would eat the history's budget.
-    if (snapshot.result !== result) extras.result = result = snapshot.result;
-    if (snapshot.error) extras.error = snapshot.error;
-    if (kind === 'log') {
-      extras.text = text ?? '';
-      if (fields) extras.fields = fields;
-    }
-    if (Object.keys(extras).length > 0) event.push(extras);
-    return event;
-  });
-  return JSON.stringify(stored);
+/** `result`: that of the event before, for one stands only where it changed: repeating it would eat the history's budget. */
+function toStored({ kind, snapshot, text, fields }: RunEvent, result: unknown): StoredEvent {
+  const event: StoredEvent = [
+    snapshot.seq,
+    Date.parse(snapshot.timestamp),
+    taskStatuses.indexOf(snapshot.status),
+    snapshot.progress,
+    snapshot.message,
+    snapshot.attempt,
+  ];
+  const extras: StoredEvent[6] = {};
+  if (snapshot.result !== result) extras.result = snapshot.result;
+  if (snapshot.error) extras.error = snapshot.error;
+  if (kind === 'log') {
+    extras.text = text ?? '';
+    if (fields) extras.fields = fields;
+  }
+  if (Object.keys(extras).length > 0) event.push(extras);
+  return event;
 }
 
 export function decodeChunk(body: string, row: Row): RunEvent[] {
@@ -103,7 +111,7 @@ export function onlyStatusChanges(body: string, row: Row, before: TaskStatus | u
     status = snapshot.status;
     return changed;
   });
-  return encodeChunks(kept)[0] ?? null;
+  return encodeChunks(kept, Number.POSITIVE_INFINITY)[0] ?? null;
 }
 
 /** The status in which a chunk ends. */

@@ -13,6 +13,7 @@ import {
 } from '../../run.ts';
 import { encodeChunks, historyBytes, historyEvents, toColumn } from './history.ts';
 import type { RunUpdate } from './protocol.ts';
+import { isLine, jsonSize, type Line, Unnumbered } from './unnumbered.ts';
 
 /**
  * How many events a lease may show before its first write has reserved more. After a crash the numbers go on behind the
@@ -28,12 +29,8 @@ const mostReserved = 16_384;
 /** After so many words in one turn of the event loop an attempt is made to wait for the next one. */
 const wordsPerTick = 256;
 
-/** What may wait for a number: a task that logs without awaiting, or a store that does not answer, can bring much. */
-const heldWords = 50_000;
-const heldBytes = 16 * 1024 * 1024;
-
-type Line = { text: string; fields: Record<string, unknown> | undefined };
-type Word = RunPatch | Line;
+/** Of what waits for the disk, so much is held at the most. */
+const unflushedBytes = 16 * 1024 * 1024;
 
 /** A leased run, with what its holder needs to write it. */
 export interface Lease extends LeasedRun {
@@ -81,12 +78,13 @@ export class LiveRun implements LeasedRun, AttemptContext {
   readonly #host: LiveRunHost;
   /** How many of `unflushed` are on their way to the disk. */
   #flushing = 0;
+  /** Of each of `unflushed`, and of all. */
+  readonly #sizes: number[] = [];
   #unflushedBytes = 0;
   #flushedAt = 0;
   /** Events and bytes of history on disk, about; unknown for a run that had a life before this lease. */
   #kept = { count: 0, bytes: 0 };
-  #words: Word[] = [];
-  #heldBytes = 0;
+  readonly #unnumbered = new Unnumbered();
   #spoken = 0;
   #controller: AbortController | undefined;
   #aborted: AbortReason | undefined;
@@ -123,17 +121,13 @@ export class LiveRun implements LeasedRun, AttemptContext {
 
   update(patch: RunPatch): Promise<void> {
     if (this.closed) return resolved;
-    const last = this.#words.at(-1);
-    if (last && !('text' in last)) Object.assign(last, patch);
-    else this.#words.push({ ...patch });
+    this.#unnumbered.update(patch);
     return this.#speak();
   }
 
   log(text: string, fields: Record<string, unknown> | undefined): Promise<void> {
     if (this.closed) return resolved;
-    this.#words.push({ text, fields });
-    this.#heldBytes += text.length;
-    if (this.#words.length > heldWords || this.#heldBytes > heldBytes) this.#mergeHeld();
+    this.#unnumbered.log({ text, fields });
     return this.#speak();
   }
 
@@ -146,26 +140,21 @@ export class LiveRun implements LeasedRun, AttemptContext {
     return ++this.#spoken < wordsPerTick ? resolved : this.#host.nextTick();
   }
 
-  /** Numbers what the tick brought. What finds no number reserved stays, merged, for the next time. */
+  /** Numbers what the tick brought. What finds no number reserved stays for the next time. */
   number(): RunEvent[] {
     this.dirty = false;
     this.#spoken = 0;
-    if (this.#words.length === 0) return [];
     const events: RunEvent[] = [];
-    if (this.snapshot.status === TaskStatus.STARTING && this.#mayNumber()) {
-      const first = this.#words[0] as Word;
+    while (this.#unnumbered.size > 0 && this.#mayNumber()) {
+      const isFirst = this.snapshot.status === TaskStatus.STARTING;
+      const said = this.#unnumbered.take() as RunPatch | Line;
       // A first update carries the change of status itself; a first log line is preceded by it.
-      if ('text' in first) events.push(this.#next({ status: TaskStatus.PROCESSING }));
-      else events.push(this.#next({ ...(this.#words.shift() as RunPatch), status: TaskStatus.PROCESSING }));
+      if (!isLine(said)) events.push(this.#next(isFirst ? { ...said, status: TaskStatus.PROCESSING } : said));
+      else {
+        if (isFirst) events.push(this.#next({ status: TaskStatus.PROCESSING }));
+        events.push(this.#next({}, said));
+      }
     }
-    let taken = 0;
-    for (const word of this.#words) {
-      if (!this.#mayNumber()) break;
-      events.push('text' in word ? this.#next({}, word) : this.#next(word));
-      taken++;
-    }
-    this.#words = taken === this.#words.length ? [] : this.#words.slice(taken);
-    if (this.#words.length === 0) this.#heldBytes = 0;
     this.#keep(events);
     return events;
   }
@@ -180,7 +169,7 @@ export class LiveRun implements LeasedRun, AttemptContext {
 
   /** Whether there are words that have no number yet. */
   get hasUnnumbered(): boolean {
-    return this.#words.length > 0;
+    return this.#unnumbered.size > 0;
   }
 
   /** Whether they wait for more numbers to be reserved. */
@@ -214,31 +203,30 @@ export class LiveRun implements LeasedRun, AttemptContext {
     return event;
   }
 
-  #keep(events: readonly RunEvent[]): void {
-    for (const event of events) {
-      this.unflushed.push(event);
-      this.#unflushedBytes += event.text?.length ?? 0;
-    }
-    const waiting = this.unflushed.length - this.#flushing;
-    const over = this.#unflushedBytes > heldBytes ? waiting >> 1 : waiting - historyEvents;
-    // More than a history keeps anyway: the oldest go, and a reader is told of them as a gap.
-    if (over <= 0) return;
-    this.unflushed.splice(this.#flushing, over);
-    this.#unflushedBytes = textLength(this.unflushed);
+  /** An event that was made elsewhere and shown already. */
+  addUnwritten(event: RunEvent): void {
+    this.#keep([event]);
   }
 
-  /** More was said than can be held: the updates melt into one, and a line takes the place of the oldest lines. */
-  #mergeHeld(): void {
-    const patch: RunPatch = {};
-    const lines = this.#words.filter((word): word is Line => {
-      if ('text' in word) return true;
-      Object.assign(patch, word);
-      return false;
-    });
-    const kept = lines.slice(-heldWords / 2);
-    const text = `${lines.length - kept.length} log lines were dropped here: the task logs faster than they can be stored.`;
-    this.#words = [{ text, fields: undefined }, ...kept, patch];
-    this.#heldBytes = kept.reduce((sum, line) => sum + line.text.length, 0);
+  #keep(events: readonly RunEvent[]): void {
+    for (const event of events) {
+      const { message, result } = event.snapshot;
+      const changed = result !== this.unflushed.at(-1)?.snapshot.result;
+      const size =
+        jsonSize(event.text) + jsonSize(event.fields) + jsonSize(message) + (changed ? jsonSize(result) : 0);
+      this.unflushed.push(event);
+      this.#sizes.push(size);
+      this.#unflushedBytes += size;
+    }
+    const waiting = this.unflushed.length - this.#flushing;
+    // More than a history keeps anyway: the oldest go, and a reader is told of them as a gap.
+    if (this.#unflushedBytes > unflushedBytes) this.#letGo(this.#flushing, Math.ceil(waiting / 2));
+    else if (waiting > historyEvents) this.#letGo(this.#flushing, waiting - historyEvents);
+  }
+
+  #letGo(from: number, count: number): void {
+    this.unflushed.splice(from, count);
+    for (const size of this.#sizes.splice(from, count)) this.#unflushedBytes -= size;
   }
 
   /** Takes what is not on disk yet as one write; `flushed` or `flushFailed` is to be called with what came of it. */
@@ -257,13 +245,12 @@ export class LiveRun implements LeasedRun, AttemptContext {
       this.#kept.bytes += body.length;
     }
     const outgrown = this.#kept.count > historyEvents || this.#kept.bytes > historyBytes;
-    const wanted = Math.min(2 * this.#words.length, mostReserved);
+    const wanted = Math.min(2 * this.#unnumbered.size, mostReserved);
     return { update, reserved: this.snapshot.seq + Math.max(this.reserveSize, wanted), outgrown };
   }
 
   flushed(reserved: number, kept: { count: number; bytes: number } | undefined): void {
-    this.unflushed.splice(0, this.#flushing);
-    this.#unflushedBytes = textLength(this.unflushed);
+    this.#letGo(0, this.#flushing);
     this.#flushing = 0;
     this.reserved = Math.max(this.reserved, reserved);
     if (kept) this.#kept = kept;
@@ -311,10 +298,6 @@ export class LiveRun implements LeasedRun, AttemptContext {
       chunks: encodeChunks(events),
     };
   }
-}
-
-function textLength(events: readonly RunEvent[]): number {
-  return events.reduce((sum, { text }) => sum + (text?.length ?? 0), 0);
 }
 
 /** What an outcome makes of a run. */

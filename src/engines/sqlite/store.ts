@@ -23,7 +23,7 @@ import { WaitingClients } from './waitingClients.ts';
 
 /** What reading a run takes: not its input, which can be large and is for its attempts only. */
 const shown = `n, id, state, task, client, status, progress, message, result, error, attempt, seq, at,
-  created_at, started_at, tail`;
+  created_at, started_at`;
 
 /** A list of runs is cut short before it holds more than this of results. */
 const listBytes = 16 * 1024 * 1024;
@@ -46,6 +46,8 @@ export class Store {
   static open(settings: StoreSettings): Store {
     const path = join(settings.folder, databaseFile);
     const database = openDatabase(path, settings.driver);
+    // Whoever holds the database longer is answered for with 503, lest reads wait behind it.
+    database.exec('PRAGMA busy_timeout = 100');
     // 16 MB of log between checkpoints, and a page cache that holds the hot end of the indexes.
     database.exec('PRAGMA wal_autocheckpoint = 4000');
     database.exec('PRAGMA cache_size = -16000');
@@ -74,12 +76,14 @@ export class Store {
 
   /** Runs the operations as one commit: on disk when this returns, undone when it throws. */
   commit(operations: readonly WriteOperation[]): WriteAnswers[WriteOperation['op']][] {
+    const { ended } = this;
     this.#prepare('BEGIN IMMEDIATE').run();
     try {
       const answers = operations.map((operation) => this.#write(operation));
       this.#prepare('COMMIT').run();
       return answers;
     } catch (error) {
+      this.ended = ended;
       this.#rollback();
       throw error;
     }
@@ -306,12 +310,12 @@ export class Store {
   #list(query: Extract<ReadOperation, { op: 'list' }>): Row[] {
     const { where, params, order } = selection(query);
     const sized = this.#all(
-      `SELECT octet_length(result) AS size FROM runs WHERE ${where} ORDER BY ${order} LIMIT ?`,
+      `SELECT coalesce(octet_length(result), 0) + coalesce(octet_length(message), 0) AS size FROM runs WHERE ${where} ORDER BY ${order} LIMIT ?`,
       [...params, query.limit],
     );
     let bytes = 0;
     const fitting = sized.findIndex(({ size }) => {
-      bytes += (size as number | null) ?? 0;
+      bytes += size as number;
       return bytes > listBytes;
     });
     // One is always given, however large: the next page begins behind it.
@@ -323,21 +327,22 @@ export class Store {
   }
 
   #history(id: string, since: number): ReadAnswers['history'] {
-    const row = this.#row(id);
+    const row = this.#get(`SELECT ${shown}, tail FROM runs WHERE id = ?`, [id]);
     if (!row) return undefined;
     const bodies: string[] = [];
-    let from = since;
-    for (let count = 0; count < chunkEvents; ) {
-      const chunk = this.#get(
-        'SELECT last, count, body FROM events WHERE n = ? AND last > ? ORDER BY seq LIMIT 1',
-        [row.n as number, from],
-      );
-      if (!chunk) return { row, bodies, more: false };
+    const chunks = this.#all(
+      `SELECT last, count, body FROM events
+       WHERE n = ? AND seq >= coalesce((SELECT max(seq) FROM events WHERE n = ? AND seq <= ?), 0) ORDER BY seq LIMIT ?`,
+      [row.n as number, row.n as number, since + 1, chunkEvents],
+    );
+    let count = 0;
+    for (const chunk of chunks) {
+      if (count >= chunkEvents) return { row, bodies, more: true };
+      if ((chunk.last as number) <= since) continue;
       bodies.push(chunk.body as string);
-      from = chunk.last as number;
       count += chunk.count as number;
     }
-    return { row, bodies, more: true };
+    return { row, bodies, more: chunks.length === chunkEvents };
   }
 
   /** Finished runs in the store. A scan of an index: once, not on the way to listening. */

@@ -50,7 +50,7 @@ export class StoreClient {
   readonly #settings: StoreSettings;
   readonly #listener: StoreListener;
   #worker: Worker | undefined;
-  #queue: Waiting[] = [];
+  #waiting: Waiting[] = [];
   #inFlight: Waiting[] = [];
   #scheduled = false;
   /** Operations in the queue that somebody waits for; the rest are ends of runs. */
@@ -94,7 +94,8 @@ export class StoreClient {
 
   write<O extends WriteOperation>(operation: O): Promise<WriteAnswers[O['op']]> {
     return new Promise((resolve, reject) => {
-      this.#queue.push({ operation, resolve: resolve as (value: unknown) => void, reject });
+      if (!this.#worker) return reject(unavailable('the store is closed'));
+      this.#waiting.push({ operation, resolve: resolve as (value: unknown) => void, reject });
       if (operation.op !== 'finish') {
         this.#urgent++;
         const behindEnds = this.#inFlight.length > 0 && this.#sentUrgent === 0;
@@ -143,7 +144,7 @@ export class StoreClient {
    * for two. So such an end waits a moment for the start.
    */
   #sendInTime(): void {
-    if (this.#urgent === 0 && this.#patience > 0 && this.#queue.length > 0 && !this.#closing) {
+    if (this.#urgent === 0 && this.#patience > 0 && this.#waiting.length > 0 && !this.#closing) {
       if (performance.now() - this.#waitingSince < companyMs) {
         setImmediate(() => this.#sendInTime());
         return;
@@ -156,13 +157,13 @@ export class StoreClient {
 
   #send(): void {
     if (this.#inFlight.length > 0 || !this.#worker) return;
-    if (this.#queue.length === 0) {
+    if (this.#waiting.length === 0) {
       if (this.#closing) this.#post({ kind: 'close' });
       return;
     }
-    this.#inFlight = this.#queue;
+    this.#inFlight = this.#waiting;
     this.#sentUrgent = this.#urgent;
-    this.#queue = [];
+    this.#waiting = [];
     this.#urgent = 0;
     this.#post({ kind: 'write', operations: this.#inFlight.map(({ operation }) => operation) });
   }
@@ -202,7 +203,7 @@ export class StoreClient {
     const again: Waiting[] = [];
     // First the next batch, then the answers: the disk works on while the loop hands these out.
     const retrying = answers.some((answer) => 'retry' in answer && answer.retry);
-    if (!retrying) this.#send();
+    if (!retrying && this.#waiting.length > 0) this.#send();
     for (const [place, waiting] of settled.entries()) {
       const answer = answers[place] as Answer;
       if ('ok' in answer) waiting.resolve(answer.ok);
@@ -214,7 +215,7 @@ export class StoreClient {
   }
 
   #retryLater(again: Waiting[]): void {
-    this.#queue.unshift(...again);
+    this.#waiting.unshift(...again);
     this.#retryTimer = setTimeout(() => {
       this.#retryTimer = undefined;
       this.#schedule();
@@ -225,10 +226,10 @@ export class StoreClient {
     if (!this.#worker) return;
     this.#worker = undefined;
     const lost = unavailable(`the store stopped: ${error.message}`);
-    for (const waiting of [...this.#inFlight, ...this.#queue]) waiting.reject(lost);
+    for (const waiting of [...this.#inFlight, ...this.#waiting]) waiting.reject(lost);
     for (const reader of this.#reads.values()) reader.reject(lost);
     this.#inFlight = [];
-    this.#queue = [];
+    this.#waiting = [];
     this.#reads.clear();
     this.#closing?.();
     this.#listener.died(error);

@@ -16,6 +16,13 @@ import { readTokens } from './tokens.ts';
 const tokenPollMs = 50;
 const healPollMs = 500;
 
+/** Why starts are refused, as callers and operators are told. */
+const troubles = {
+  busy: 'another program locks the database',
+  full: 'the disk is full',
+  unwritable: 'the disk cannot be written',
+};
+
 const port = parentPort;
 if (!port) throw new Error('storeThread is started by the sqlite engine, as a worker thread');
 const settings = workerData as StoreSettings;
@@ -49,23 +56,28 @@ function serve({ folder, keepMs, keepRuns, driver }: StoreSettings): void {
     say({ kind: 'trouble', reason });
   }
 
-  if (!ballast.fill()) setTrouble('the disk is full');
+  if (!ballast.fill()) setTrouble(troubles.full);
   const heal = setInterval(() => {
-    if (trouble === null || !ballast.fill()) return;
+    if (trouble === null || (trouble === troubles.full && !ballast.fill())) return;
     try {
       store.commit([]);
+      ballast.fill();
       setTrouble(null);
     } catch {
-      // Still busy or full: the next round tries again.
+      // As before: the next round tries again.
     }
   }, healPollMs);
 
   let version = store.dataVersion();
   const poll = setInterval(() => {
-    const now = store.dataVersion();
-    if (now === version) return;
-    version = now;
-    say({ kind: 'tokens', tokens: readTokens(store.database) });
+    try {
+      const now = store.dataVersion();
+      if (now === version) return;
+      say({ kind: 'tokens', tokens: readTokens(store.database) });
+      version = now;
+    } catch {
+      // A disk that cannot be read just now: the next round asks again.
+    }
   }, tokenPollMs);
 
   const stopRetention = keepRetention(store, { keepMs, keepRuns });
@@ -76,9 +88,10 @@ function serve({ folder, keepMs, keepRuns, driver }: StoreSettings): void {
       return store.commit(operations).map((ok) => ({ ok }));
     } catch (error) {
       const reason = (error as Error).message;
-      if (sqliteFault(error) === 'other') return commitApart(operations, reason);
-      ballast.release();
-      setTrouble(sqliteFault(error) === 'busy' ? 'another program locks the database' : 'the disk is full');
+      const fault = sqliteFault(error);
+      if (fault === 'other') return commitApart(operations, reason);
+      if (fault !== 'busy') ballast.release();
+      setTrouble(troubles[fault]);
       return commitOwed(operations, reason);
     }
   }
