@@ -36,10 +36,9 @@ const floodLines = 2000;
 /** Far more than a connection buffers, in log lines, no faster than `reader` gets them. */
 async function flood(context: TaskContext | undefined, reader: Watcher): Promise<void> {
   const text = 'x'.repeat(16_000);
-  const logged = () => reader.messages.filter(({ type }) => type === 'log').length;
   for (let line = 1; line <= floodLines; line++) {
     context?.log(text);
-    if (line % 50 === 0) await reader.until(() => logged() >= line);
+    if (line % 50 === 0) await reader.until(() => (reader.messages.at(-1)?.seq ?? 0) >= line);
   }
 }
 
