@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync } from 'node:fs';
+import { mkdtempSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -14,6 +14,7 @@ import { requireCommand } from '../support/requires.ts';
 import { faultOfWholeStream } from '../support/story.ts';
 import type { WireMessage } from '../support/watcher.ts';
 import { stepsOf } from './commands.ts';
+import { constant, grouped, mebibytes } from './constants.ts';
 import { checkout, code, Document } from './document.ts';
 import { project, serve, startServer } from './served.ts';
 
@@ -290,19 +291,3 @@ describe('The limits', () => {
     expect(prose).toContain(`has run for ${constant('engines/sqlite/engine.ts', 'silentStartMs')} ms`);
   });
 });
-
-/** A number that a file of `src` names, exported or not: `const name = 16 * 1024;` or `name: 10_000,`. */
-function constant(path: string, name: string): number {
-  const text = readFileSync(join(checkout, 'src', path), 'utf8');
-  const [, expression] = new RegExp(`\\b${name}(?: =|:) ([\\d_]+(?: \\* [\\d_]+)*)[;,]`).exec(text) ?? [];
-  if (expression === undefined) throw new Error(`src/${path} has no number ${name}`);
-  return expression.split(' * ').reduce((product, factor) => product * Number(factor.replaceAll('_', '')), 1);
-}
-
-function mebibytes(bytes: number): string {
-  return `${bytes / 1024 / 1024} MiB`;
-}
-
-function grouped(number: number): string {
-  return number.toLocaleString('en');
-}

@@ -10,6 +10,9 @@ import { makeProject } from '../fixtures/project.ts';
 import { Shell } from './commands.ts';
 import { checkout } from './document.ts';
 
+/** Where the server is, in the documents. */
+const shownAddress = 'localhost:8000';
+
 export interface Served {
   root: string;
   /** Such as `localhost:40123`. */
@@ -42,14 +45,18 @@ function environment(): NodeJS.ProcessEnv {
   const kept = Object.entries(process.env).filter(
     ([name]) => !/^(SPYGLASS_.*|PORT|NODE_OPTIONS|VITEST.*|FORCE_COLOR|npm_.*)$/.test(name),
   );
-  return { ...Object.fromEntries(kept), NO_COLOR: '1' };
+  // Whatever else npm has to say (a new version, a setting that it does not know) is not what the documents show.
+  return { ...Object.fromEntries(kept), NO_COLOR: '1', npm_config_loglevel: 'error' };
 }
 
 /** Serves `folder` from a project with these files. Its data is where it is when nobody says so. */
 export async function serve(folder: string, files: Record<string, string> = {}): Promise<Served> {
   const { root, environment } = project(files);
   const { address } = await startServer(root, [folder, '--port', '0'], environment);
-  const shell = new Shell({ cwd: root, environment, replace: [['localhost:8000', address]] });
+  // Files speak of the server as well.
+  for (const [path, text] of Object.entries(files))
+    writeFileSync(join(root, path), text.replaceAll(shownAddress, address));
+  const shell = new Shell({ cwd: root, environment, replace: [[shownAddress, address]] });
   return { root, address, shell };
 }
 
