@@ -5,6 +5,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { RequestError, shown } from '../errors.ts';
 import { type Guard, isUpgrade } from '../guard.ts';
+import { redactUrl } from '../logging.ts';
 import { commonHeaders } from './problems.ts';
 
 export function guardRoutes(app: FastifyInstance, guard: Guard): void {
@@ -61,7 +62,7 @@ function answerNoRoute(app: FastifyInstance, request: FastifyRequest, reply: Fas
   if (methods.length === 0) {
     throw new RequestError(
       'not-found',
-      `There is nothing at ${shown(path)}. GET /api/tasks lists what can be started; /docs describes it.`,
+      `There is nothing at ${shown(redactUrl(path))}. GET /api/tasks lists what can be started; /docs describes it.`,
     );
   }
   const allow = [...methods, 'OPTIONS'].join(', ');

@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { EngineUnavailableError } from '../../src/engine.ts';
 import { defineTask } from '../../src/task.ts';
+import { makeToken } from '../../src/token.ts';
 import { embed } from '../support/embedded.ts';
 import { exchange, expectCommonHeaders, post, problem, request } from './asking.ts';
 
@@ -28,6 +29,22 @@ describe('An address where there is nothing', () => {
     for (const method of ['GET', 'POST', 'DELETE', 'OPTIONS']) {
       const { detail } = await problem(await fetch(url + path, { method }), 'not-found');
       expect(detail).toContain('/api/tasks');
+    }
+  });
+
+  test('is told without the client token that stands in it, wherever it is cut and however it is encoded', async () => {
+    const { url } = await lab();
+    const { secret } = makeToken({}, 0);
+    const encoded = secret.replace('s', '%73').replace('t', '%74');
+    for (const state of ['lab', 'a_state_of_some_length', 'a_state_of_more_than_some_length']) {
+      for (const token of [secret, encoded]) {
+        const { detail } = await problem(
+          await fetch(`${url}/api/${state}/tasks/${token}/foo/bar`),
+          'not-found',
+        );
+        expect(detail).toContain(`/api/${state}/tasks/[redacted]`);
+        expect(detail).not.toContain(secret.slice(3, 9));
+      }
     }
   });
 
