@@ -7,6 +7,9 @@ import { isIP } from 'node:net';
 import { type Config, isLoopback } from './config.ts';
 import { RequestError, shown } from './errors.ts';
 
+/** RFC 1035, section 2.3.4: the 255 octets of a name are so many characters. */
+const longestName = 253;
+
 export class Guard {
   readonly #allowedNames: ReadonlySet<string>;
   readonly #allowedOrigins: ReadonlySet<string>;
@@ -46,7 +49,7 @@ export class Guard {
 
   #checkHost(host: string): void {
     const [, name] = /^(\[[0-9a-f:.]+\]|[^\s:/@[\]]+)(?::\d{1,5})?$/i.exec(host) ?? [];
-    if (name === undefined)
+    if (name === undefined || name.length > longestName)
       throw new RequestError('bad-request', `The Host header ${shown(host)} is not a host name.`);
     if (!this.#isServed(name.toLowerCase())) {
       throw new RequestError(

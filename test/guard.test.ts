@@ -60,6 +60,16 @@ describe('The Host of a request', () => {
     },
   );
 
+  test('is no name when it is longer than names can be, and is not repeated at length then', () => {
+    const name = (length: number) => `${'x'.repeat(length - 8)}.example`;
+    expect(verdict({}, { headers: { host: name(253) } })).toBe('foreign-host');
+    expect(verdict({ allowHost: [name(253)] }, { headers: { host: `${name(253)}:8000` } })).toBe('ok');
+    const request = { method: 'GET', url: '/', headers: { host: name(9000) } } as IncomingMessage;
+    expect(() => new Guard(completeConfig({})).check(request)).toThrow(
+      /^The Host header "x{60}…" is not a host name\.$/,
+    );
+  });
+
   test('must be there', () => {
     expect(verdict({}, { headers: { host: undefined } })).toBe('bad-request');
   });
