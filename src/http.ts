@@ -47,9 +47,9 @@ const socketCloseMs = 1000;
 /** The application of these parts, ready to listen. */
 export async function createApp(
   parts: Omit<RouteParts, 'limits'>,
-  timeouts: HttpTimeouts = defaultTimeouts,
+  timeouts: Partial<HttpTimeouts> = {},
 ): Promise<FastifyInstance> {
-  const app = makeApp(parts, timeouts);
+  const app = makeApp(parts, { ...defaultTimeouts, ...timeouts });
   app.decorateRequest('clientToken', null);
   guardRoutes(app, parts.guard);
   if (parts.log.enabled('debug')) logAnswers(app, parts.log);

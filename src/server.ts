@@ -16,6 +16,7 @@ import { createLog, type Log } from './logging.ts';
 import { loadRegistry, type Registry } from './registry.ts';
 import { Subscribers } from './subscribers.ts';
 
+/** Whatever is left out of the `Config` is at the default that `spyglass-tasks serve --help` shows. */
 export interface ServerOptions extends Partial<Config> {
   /** Serves these states instead of those in `folder`. */
   registry?: Registry;
@@ -23,11 +24,18 @@ export interface ServerOptions extends Partial<Config> {
   log?: Log;
   /** Default: the system's. */
   clock?: Clock;
-  /** How long HTTP clients may take. Default: 10 s for the headers, 30 s for a request. */
-  timeouts?: HttpTimeouts;
+  /** How long HTTP clients may take. Default, one by one: 10 s for the headers, 30 s for a request, 72 s between two. */
+  timeouts?: Partial<HttpTimeouts>;
 }
 
-/** A server that has done nothing yet: `listen` opens the data folder and serves. Throws a `StartError` for options that cannot stand. */
+/**
+ * A server that has done nothing yet: `listen` opens the data folder and serves. Throws a `StartError` for options that
+ * cannot stand.
+ *
+ * What `spyglass-tasks serve` does for its process is left to the program that embeds a server: it calls `stop` on signals,
+ * sets a umask where others can read the data folder, and handles `unhandledRejection` and `uncaughtException`. Tasks run in
+ * its process, so what one throws in a timer, or rejects and leaves, ends the process when nobody listens for these events.
+ */
 export function createServer(options: ServerOptions = {}): Server {
   return new Server(options);
 }
@@ -41,7 +49,9 @@ interface Running {
 }
 
 export class Server {
+  /** The options with every default filled in. */
   readonly config: Config;
+  /** The log of the options, or else the one that was made for standard output. */
   readonly log: Log;
   readonly #options: ServerOptions;
   #registry: Registry | undefined;
@@ -96,8 +106,8 @@ export class Server {
     const { engine, tokens } = await openEngine(config, { clock, log, onCrash });
     const subscribers = new Subscribers(engine, clock);
     engine.onEvent((event) => subscribers.receive(event));
-    await engine.open();
     try {
+      await engine.open();
       const auth = new Auth(tokens, clock);
       await auth.start((token) => subscribers.closeClient(token, 1008, endedToken));
       const parts = { registry, engine, subscribers, auth, config, clock, log };
@@ -139,9 +149,15 @@ function logFailure(log: Log): ExecuteOptions['onFailure'] {
   };
 }
 
-/** What the last attempts said is still on its way. Watchers of a run that has ended leave by themselves; others stay. */
+/** A watcher of a run that has ended leaves by itself, so those who are still there are waited for; of one that was handed back they stay. */
+const runWatchersMs = 250;
+/** Watchers of all runs never leave by themselves, and are told of an end within a few turns of the loop. */
+const allWatchersMs = 20;
+
+/** What the last attempts said is still on its way. */
 async function lastWords(subscribers: Subscribers): Promise<void> {
-  for (let waitedMs = 0; subscribers.size > 0 && waitedMs < 250; waitedMs += 10) await sleep(10);
+  const patienceMs = () => (subscribers.watchedRuns > 0 ? runWatchersMs : allWatchersMs);
+  for (let waitedMs = 0; subscribers.size > 0 && waitedMs < patienceMs(); waitedMs += 10) await sleep(10);
 }
 
 /** Answers what is being asked, for a moment; a connection that is still busy then would never let go. */

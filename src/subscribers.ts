@@ -26,6 +26,11 @@ export class Subscribers {
     return this.#all.size;
   }
 
+  /** How many runs are watched one by one: such streams end by themselves, those of all runs never do. */
+  get watchedRuns(): number {
+    return this.#runs.size;
+  }
+
   /** Mostly nobody watches: then this is two look-ups. */
   receive(event: RunEvent): void {
     const { task_id: id, state } = event.snapshot;

@@ -82,7 +82,7 @@ describe('A server', () => {
   });
 
   test('serves WebSockets, limits and refusals alike on the second address', async () => {
-    const timeouts = { headersMs: 200, requestMs: 200, keepAliveMs: 5000, checkMs: 50 };
+    const timeouts = { headersMs: 200, requestMs: 200, checkMs: 50 };
     const { url } = await coldServer({ timeouts }).listen();
     const second = url.replace('localhost', '[::1]');
     const { task_id } = (await (await post(`${second}/api/lab/task/start/hold`)).json()) as Snapshot;
@@ -128,6 +128,22 @@ describe('A server', () => {
     const { message, exitCode } = await failure(coldServer({ host: '192.0.2.1', direct: false }).listen());
     expect(message).toContain('192.0.2.1');
     expect(exitCode).toBe(1);
+  });
+
+  test('lets go of everything when the data folder cannot be opened to the end', async () => {
+    const data = temporaryFolder();
+    const { SqliteEngine } = await import('../src/engines/sqlite/engine.ts');
+    const { open } = SqliteEngine.prototype;
+    SqliteEngine.prototype.open = async function () {
+      await open.call(this);
+      throw new StartError('The disk went away');
+    };
+    try {
+      expect((await failure(coldServer({ data }).listen())).message).toBe('The disk went away');
+    } finally {
+      SqliteEngine.prototype.open = open;
+    }
+    await coldServer({ data }).listen();
   });
 
   test('fails with exit code 3 when the data folder is in use', async () => {
@@ -202,6 +218,32 @@ describe('Stopping', () => {
     const result = `${next.url}/api/lab/task/result/${task_id}`;
     await expect.poll(async () => ((await (await fetch(result)).json()) as Snapshot).result).toBe('at last');
     expect(attempts).toHaveLength(2);
+  });
+
+  test('takes leave of a watcher of all runs soon after telling it how the last one ended', {
+    retry: 2,
+  }, async () => {
+    let end = () => {};
+    const held = defineTask(
+      {},
+      () =>
+        new Promise<void>((resolve) => {
+          end = resolve;
+        }),
+    );
+    const server = await embed({ held });
+    const token = await server.token();
+    const watcher = await new Watcher(`${server.ws}/ws/lab/tasks/${token}`).open();
+    await server.start('held', token);
+    await expect.poll(() => watcher.messages.at(-1)).toMatchObject({ status: 'Processing' });
+    const stopped = server.server.stop(60_000);
+    end();
+    await expect.poll(() => watcher.messages.at(-1), { interval: 5 }).toMatchObject({ status: 'Completed' });
+    const told = performance.now();
+    const { code } = await watcher.close();
+    expect(performance.now() - told).toBeLessThan(200);
+    expect(code).toBe(1001);
+    await stopped;
   });
 
   test('is not held up by connections that are idle, half a request, or a watcher who does not answer', async () => {
