@@ -11,7 +11,7 @@ import { packageVersion } from './version.ts';
 const examples = `
 Examples:
   spyglass-tasks serve                          serve the task files in ./tasks on http://localhost:8000
-  spyglass-tasks serve jobs --port 8123         another folder, another port
+  spyglass-tasks serve ./reports --port 8123    another folder, another port
   spyglass-tasks token create --label "Ann"     a client token, printed once
   spyglass-tasks token revoke 8mWc1KxTqZ        by the id that "token list" shows
 
@@ -62,6 +62,8 @@ function report(error: unknown): number {
 }
 
 ignoreClosedOutput();
+// What is stored, and so what tasks write, is for the server's own user, also in a folder that others can read.
+process.umask(0o077);
 try {
   await program().parseAsync();
 } catch (error) {

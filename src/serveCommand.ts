@@ -11,7 +11,7 @@ A duration is a number with a unit: 500ms, 20s, 5m, 2h, 30d.
 
 Examples:
   spyglass-tasks serve
-  SPYGLASS_PORT=8123 spyglass-tasks serve jobs --data /var/lib/spyglass
+  SPYGLASS_PORT=8123 spyglass-tasks serve ./reports --data /var/lib/spyglass
   spyglass-tasks serve --host 0.0.0.0 --direct off --allow-host tasks.example.com
 
 SIGTERM or SIGINT stops it: starts are refused, running attempts get the grace

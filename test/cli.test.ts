@@ -1,5 +1,6 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { chmodSync, mkdirSync, readdirSync, statSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join, resolve } from 'node:path';
@@ -129,6 +130,8 @@ describe('spyglass-tasks', () => {
     expect(code).toBe(0);
     for (const word of ['serve', 'token', 'Examples', 'Exit codes', '0  ', '1  ', '2  ', '3  '])
       expect(stdout).toContain(word);
+    // These are tasks and runs.
+    expect(stdout + (await cli(root, ['serve', '--help'])).stdout).not.toMatch(/\bjobs?\b/);
   });
 
   test('helps with each flag of serve: its meaning, default and environment name', async () => {
@@ -309,6 +312,25 @@ describe('spyglass-tasks serve', () => {
     child.stderr?.destroy();
     for (let i = 0; i < 20; i++) expect((await fetch(`${url}/healthz`)).status).toBe(200);
     expect(child.exitCode).toBeNull();
+  });
+});
+
+describe('The database', () => {
+  test('is for its own user alone, also in a folder that others can read', async () => {
+    const made = project();
+    const data = join(made.root, 'data');
+    mkdirSync(data);
+    chmodSync(data, 0o755);
+    await cli(made.root, ['token', 'create', '--data', data]);
+    const modes = () =>
+      readdirSync(data).map((name) => `${name} ${(statSync(join(data, name)).mode & 0o777).toString(8)}`);
+    expect(modes()).toContain('spyglass.db 600');
+    const { url } = await serve(made, ['--data', data]);
+    await start(url, 'ok');
+    expect(modes()).toEqual(
+      expect.arrayContaining(['spyglass.db 600', 'spyglass.db-wal 600', 'lock.db 600']),
+    );
+    for (const mode of modes()) expect(mode).toMatch(/ 600$/);
   });
 });
 
