@@ -108,7 +108,8 @@ export class Auth {
   }
 }
 
-function invalidToken(): RequestError {
+/** One for all that can be wrong with a token, so that the answer does not say what. */
+export function invalidToken(): RequestError {
   return new RequestError(
     'unknown-token',
     'The client token in this address is not valid: it is unknown, was revoked or has expired. ' +

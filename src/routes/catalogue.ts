@@ -2,8 +2,9 @@
  * What can be started: every state and task, with its input as JSON Schema.
  */
 import type { FastifyInstance } from 'fastify';
-import { checkQuery, type RouteParts } from './parts.ts';
-import { asJson } from './runs.ts';
+import { asJson } from './answer.ts';
+import { checkQuery } from './checks.ts';
+import type { RouteParts } from './parts.ts';
 
 export function catalogueRoutes(app: FastifyInstance, { registry }: RouteParts): void {
   let catalogue: string | undefined;

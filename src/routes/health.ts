@@ -3,9 +3,10 @@
  */
 import type { FastifyInstance } from 'fastify';
 import { RequestError } from '../errors.ts';
-import { checkQuery, type RouteParts } from './parts.ts';
+import { asJson } from './answer.ts';
+import { checkQuery } from './checks.ts';
+import type { RouteParts } from './parts.ts';
 import { retryAfter } from './problems.ts';
-import { asJson } from './runs.ts';
 
 export function healthRoutes(app: FastifyInstance, parts: RouteParts): void {
   /** 200 as long as the process answers at all. */

@@ -7,8 +7,11 @@ import type { JsonBody } from '../json.ts';
 import type { Run } from '../run.ts';
 import type { InputSchema } from '../schema.ts';
 import type { TaskDefinition } from '../task.ts';
+import { asJson } from './answer.ts';
 import { checkBodyType } from './body.ts';
-import { checkQuery, type RouteParts, requireRun, requireTask, unknownRun } from './parts.ts';
+import { requireStillGood } from './caller.ts';
+import { checkQuery, requireRun, requireTask, unknownRun } from './checks.ts';
+import type { RouteParts } from './parts.ts';
 import { retryAfter } from './problems.ts';
 
 /** Whatever can be known of a start before its body is read, so that a body nobody wants is never waited for. */
@@ -45,6 +48,7 @@ export async function startRun(
   const { state, task: name } = request.params as StartParams;
   const task = requireTask(parts.registry, state, name);
   const input = checkInput(task, request.body as JsonBody | undefined);
+  requireStillGood(parts, request);
   const [run] = await parts.engine.accept([{ state, task: name, client, input }]);
   // An engine answers each start of its batch, in order: there is one.
   const { snapshot } = run as Run;
@@ -117,6 +121,7 @@ export async function cancelRun(
   const { state, id } = request.params as RunParams;
   await requireRun(parts, state, id, client);
   if (request.body !== undefined) throw new RequestError('bad-request', 'A cancel takes no body. Send none.');
+  requireStillGood(parts, request);
   const cancellation = await parts.engine.cancel(id);
   if (!cancellation) throw unknownRun(state, id);
   if (cancellation.kind === 'already-ended') throw alreadyEnded(cancellation.run);
@@ -126,10 +131,4 @@ export async function cancelRun(
 function alreadyEnded({ snapshot }: Run): RequestError {
   const { task_id, status, timestamp } = snapshot;
   return new RequestError('already-ended', `The run ${task_id} ended with status ${status} at ${timestamp}.`);
-}
-
-/** The text is sent as it is. */
-export function asJson(reply: FastifyReply, json: string): string {
-  reply.header('content-type', 'application/json; charset=utf-8');
-  return json;
 }

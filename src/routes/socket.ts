@@ -8,13 +8,14 @@ import { directIsOn } from '../config.ts';
 import { RequestError } from '../errors.ts';
 import { isUpgrade } from '../guard.ts';
 import type { ClientToken } from '../token.ts';
+import { authenticateWith } from './caller.ts';
+import { checkQuery, invalidQuery, requireRun, unknownState } from './checks.ts';
 import { Heartbeat } from './heartbeat.ts';
-import { checkQuery, invalidQuery, type RouteParts, requireRun, unknownState } from './parts.ts';
+import type { RouteParts } from './parts.ts';
 import { WebSocketSink } from './webSocketSink.ts';
 
 interface StreamParams {
   state: string;
-  token?: string;
   id: string;
 }
 
@@ -57,13 +58,6 @@ export function socketRoutes(app: FastifyInstance, parts: RouteParts): void {
     follow(socket, request, () => parts.subscribers.watchClient(client, state, sink));
   }
 
-  function authenticate(request: FastifyRequest, _reply: FastifyReply, done: () => void): void {
-    const { state, token } = request.params as StreamParams;
-    request.clientToken = parts.auth.authenticate(token ?? '');
-    parts.auth.requireScope(request.clientToken, state);
-    done();
-  }
-
   async function requireVisible(request: FastifyRequest): Promise<void> {
     checkQuery(request, ['since']);
     const since = parseSince(request);
@@ -85,7 +79,7 @@ export function socketRoutes(app: FastifyInstance, parts: RouteParts): void {
   }
 
   const { byAddress, byToken } = parts.limits;
-  const withToken = [...byAddress, authenticate, ...byToken];
+  const withToken = [...byAddress, authenticateWith(parts), ...byToken];
   if (directIsOn(parts.config)) {
     app.get(
       '/ws/:state/task/ws/:id',

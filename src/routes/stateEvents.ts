@@ -4,8 +4,11 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { ListQuery } from '../engine.ts';
 import type { ClientToken } from '../token.ts';
-import { checkQuery, invalidQuery, type RouteParts, unknownState } from './parts.ts';
-import { asJson, cancelRun, checkCancel, checkStart, readRun, startRun } from './runs.ts';
+import { asJson } from './answer.ts';
+import { authenticateWith } from './caller.ts';
+import { checkQuery, invalidQuery, unknownState } from './checks.ts';
+import type { RouteParts } from './parts.ts';
+import { cancelRun, checkCancel, checkStart, readRun, startRun } from './runs.ts';
 
 /** A page of the list of all runs. */
 const defaultLimit = 100;
@@ -18,12 +21,7 @@ interface TokenParams {
 
 export function stateEventRoutes(app: FastifyInstance, parts: RouteParts): void {
   const all = '/api/:state/tasks/:token';
-  const authenticate = (request: FastifyRequest, _reply: FastifyReply, done: () => void) => {
-    const { state, token } = request.params as TokenParams;
-    request.clientToken = parts.auth.authenticate(token);
-    parts.auth.requireScope(request.clientToken, state);
-    done();
-  };
+  const authenticate = authenticateWith(parts);
 
   app.post(`${all}/start/:task`, {
     onRequest: [

@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { openTokens } from '../../src/engines/open.ts';
@@ -188,6 +190,44 @@ describe('A token that is revoked beside the running server', () => {
     await problem(await fetch(`${server.url}/api/lab/tasks/${ann}`), 'unknown-token');
     expect(others.closed).toBeUndefined();
   });
+
+  test.for(['start/hold', 'cancel/'])(
+    'starts and cancels nothing any more, though the request had begun before: %s',
+    async (what) => {
+      const seen = { starts: 0, aborts: 0 };
+      const hold = defineTask({}, async (task) => {
+        seen.starts++;
+        task.signal.addEventListener('abort', () => seen.aborts++);
+        await task.sleep(600_000);
+      });
+      const server = await embed({ hold });
+      const token = await server.token();
+      const { task_id } = await server.start('hold', token);
+      await expect.poll(() => seen.starts).toBe(1);
+      const path = `/api/lab/tasks/${token}/${what.startsWith('cancel') ? what + task_id : what}`;
+      const { hostname, port } = new URL(server.url);
+      const socket = connect(Number(port), hostname);
+      await once(socket, 'connect');
+      const chunked = {
+        'Transfer-Encoding': 'chunked',
+        'Content-Type': 'application/json',
+        Expect: '100-continue',
+      };
+      socket.write(request(`POST ${path}`, chunked));
+      // The head has been looked at, and the token found good.
+      const [head] = await once(socket, 'data');
+      expect(String(head)).toContain('100 Continue');
+      const tokens = await openTokens({ data: server.data });
+      await tokens.revoke(tokenDigest(token), Date.now());
+      tokens.close();
+      await expect.poll(async () => (await fetch(`${server.url}/api/lab/tasks/${token}`)).status).toBe(401);
+      socket.write('0\r\n\r\n');
+      let text = '';
+      for await (const chunk of socket) text += chunk;
+      expect(text).toMatch(/^HTTP\/1\.1 401 .*\r\nwww-authenticate: ClientToken /s);
+      expect(seen).toEqual({ starts: 1, aborts: 0 });
+    },
+  );
 
   test('is the same when it expires', async () => {
     const server = await lab();
