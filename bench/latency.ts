@@ -20,7 +20,7 @@ export async function measure(bench: Bench): Promise<Row[]> {
   const ms = await interleave(bench.rounds, {
     start: async () => percentile(await starts.times(requests, () => start), 50),
     route: async () => percentile(await routes.times(requests, () => route), 50),
-    fdatasync: async () => fdatasyncMs(server.data),
+    fdatasync: async () => percentile(fdatasyncMs(server.data), 50),
   });
   starts.close();
   routes.close();

@@ -107,11 +107,16 @@ async function revoke(idOrToken: string, flags: Flags): Promise<void> {
   process.stderr.write(`${described(token)} It was revoked at ${dateTime(token.revokedAt ?? 0)}.\n`);
 }
 
+const noticeMs = 120;
+
 async function withTokens<T>(flags: Flags, use: (tokens: TokenStore) => Promise<T>): Promise<T> {
   const data = readSetting('data', flags.data, process.env) ?? settings.data.fallback;
   const tokens = await openTokens({ data });
   try {
-    return await use(tokens);
+    const answer = await use(tokens);
+    // A running server notices within 100 ms: a script's next line can then rely on it.
+    await new Promise((resolve) => setTimeout(resolve, noticeMs));
+    return answer;
   } finally {
     tokens.close();
   }

@@ -3,13 +3,12 @@
  */
 import { closeSync, fdatasyncSync, openSync, statfsSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import { percentile } from './spread.ts';
 
 const pageBytes = 4096;
-const pages = 256;
+const pages = 500;
 
-/** The median of one fdatasync after writing one page into a file that has its size already, as a write-ahead log has. */
-export function fdatasyncMs(folder: string): number {
+/** Times of an fdatasync after writing one page into a file that has its size already, as a write-ahead log has. */
+export function fdatasyncMs(folder: string): number[] {
   const file = openSync(join(folder, 'fdatasync'), 'w');
   try {
     const page = Buffer.alloc(pageBytes, 1);
@@ -22,7 +21,7 @@ export function fdatasyncMs(folder: string): number {
       fdatasyncSync(file);
       times.push(performance.now() - begin);
     }
-    return percentile(times, 50);
+    return times;
   } finally {
     closeSync(file);
   }

@@ -39,7 +39,7 @@ function allowOrigin(guard: Guard, request: FastifyRequest, reply: FastifyReply)
   const origin = guard.allowedOrigin(request.raw);
   if (origin === undefined) return;
   reply.header('access-control-allow-origin', origin);
-  reply.header('access-control-expose-headers', 'Location, Retry-After');
+  reply.header('access-control-expose-headers', 'Link, Location, Retry-After');
 }
 
 /** Node has let go of a socket that asks for an upgrade, so nobody else would close it after a plain answer. */

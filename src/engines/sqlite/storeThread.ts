@@ -92,7 +92,7 @@ function serve({ folder, keepMs, keepRuns, driver }: StoreSettings): void {
       if (fault === 'other') return commitApart(operations, reason);
       if (fault !== 'busy') ballast.release();
       setTrouble(troubles[fault]);
-      return commitOwed(operations, reason);
+      return commitOwed(operations, troubles[fault]);
     }
   }
 
