@@ -16,9 +16,6 @@ const slowOnes = 4;
 /** What the slow ones may cost on top of what the same talk costs without them. */
 const patienceBytes = 64 * mebibyte;
 
-/** More than the kernel takes for a reader who does not read (some 10 MB), and far less than all. */
-const mostDelivered = 60_000;
-
 /** A run that says a lot once it is let. */
 class Talk {
   readonly id: string;
@@ -92,11 +89,11 @@ function ended({ status }: { status?: TaskStatus }): boolean {
   return status !== undefined && isTerminal(status);
 }
 
-/** The messages that were passed over at the last, and how many ever arrived. */
+/** That most was passed over, told as one gap: what the kernel takes for a reader who does not read (some 10 MB) is less. */
 function expectPassedOver(messages: readonly WireMessage[], newest: Snapshot): void {
+  expect(messages.length).toBeLessThan(newest.seq / 2);
   expect(messages.at(-2)).toMatchObject({ type: 'gap', seq: newest.seq });
-  expect(messages.at(-2)?.missed).toBeGreaterThan(mostDelivered);
-  expect(messages.length).toBeLessThan(mostDelivered);
+  expect(messages.at(-2)?.missed).toBeGreaterThan(newest.seq / 4);
 }
 
 describe('a watcher that does not read', () => {

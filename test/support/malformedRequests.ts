@@ -150,14 +150,24 @@ function contradiction(random: Random, host: string): string | Buffer {
   ]);
 }
 
+/** One that looks at its input, or one that takes whatever it gets. */
+function anyTask(random: Random): string {
+  return random.pick([mirror, `${start}/anything`]);
+}
+
 type Maker = (random: Random, host: string) => string | Buffer | (string | Buffer)[];
 
 /** What is wrong, the statuses that are right, how many of a thousand are so, and how one is made. */
 const kinds: readonly [what: string, statuses: number[], share: number, make: Maker][] = [
   ['broken JSON', [400], 220, (random, host) => post(host, brokenJson(random))],
   ['a wrong value', [400], 140, (random, host) => post(host, wrongValue(random))],
-  ['deep JSON', [400], 60, (random, host) => post(host, deepJson(random))],
-  ['prototype keys', [400], 60, (random, host) => post(host, prototypeKeys(random))],
+  ['deep JSON', [400], 60, (random, host) => post(host, deepJson(random), { path: anyTask(random) })],
+  [
+    'prototype keys',
+    [400],
+    60,
+    (random, host) => post(host, prototypeKeys(random), { path: anyTask(random) }),
+  ],
   ['invalid UTF-8', [400], 40, (random, host) => post(host, invalidUtf8(random))],
   [
     'boundless numbers',

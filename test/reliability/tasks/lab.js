@@ -23,6 +23,8 @@ export const lab = defineState('lab', {
     [...text].reverse().join(''),
   ),
 
+  anything: defineTask({ input: z.unknown() }, () => 'anything'),
+
   progress: defineTask({}, async (task) => {
     await talk(task, 12);
     return 'progress';
