@@ -1,3 +1,4 @@
+import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, type TestContext, test } from 'vitest';
 import { isTerminal, type Snapshot } from '../../src/run.ts';
@@ -16,7 +17,7 @@ async function onSmallDisk(context: TestContext) {
   const home = new Home();
   const disk = await SmallDisk.mount(context, home, 16);
   const serve = () => home.serve({ data: join(disk.path, 'data'), through: disk.through });
-  return { disk, serve, server: await serve() };
+  return { home, disk, serve, server: await serve() };
 }
 
 /** Starts until one is refused; that refusal, and those that were accepted. */
@@ -90,16 +91,18 @@ test('a disk that fills up refuses starts, and nothing else; then the server hea
 });
 
 test('the end of a run that finds no space at all is kept until there is some, and told then', async (context) => {
-  const { disk, server } = await onSmallDisk(context);
+  const { home, disk, server } = await onSmallDisk(context);
   const { api, ws } = server;
   const before = (await api.started('quick')).task_id;
-  const { task_id: id } = await api.started('work', { input: { ms: 1000 } });
+  const gate = join(home.root, 'gate');
+  const { task_id: id } = await api.started('gated', { input: { gate } });
   const watcher = await new Watcher(`${ws}/ws/lab/task/ws/${id}`).open();
   disk.fill();
   expectRefused((await startUntilRefused(api)).refusal);
   // Whoever fills the disk takes what the server lets go of, too.
   disk.fill();
-  await watcher.until(() => watcher.messages.at(-1)?.progress === 100);
+  writeFileSync(gate, '');
+  await expect.poll(() => existsSync(`${gate}.passed`)).toBe(true);
   // The store takes turns: by then it has been asked to keep the end, and could not.
   for (let read = 0; read < 20; read++) await api.result(before);
   expect(isTerminal((await api.result(id)).status)).toBe(false);
@@ -108,7 +111,7 @@ test('the end of a run that finds no space at all is kept until there is some, a
   disk.clear();
   expect(await watcher.close()).toEqual({ code: 1000, reason: '' });
   expect(faultOfWholeStream(watcher.messages)).toBeNull();
-  expect(watcher.messages.at(-1)).toMatchObject({ type: 'update', status: 'Completed', result: 'work' });
+  expect(watcher.messages.at(-1)).toMatchObject({ type: 'update', status: 'Completed', result: 'gated' });
   expect(await startUntilAccepted(api), 'ms to heal').toBeLessThan(healMs);
 });
 
