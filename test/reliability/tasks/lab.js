@@ -1,7 +1,7 @@
 /**
  * Tasks with modes for the tests of this folder. Plain JavaScript, so that a server which is killed fifty times is soon back.
  */
-import { existsSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { setTimeout as later, setImmediate as nextTurn } from 'node:timers/promises';
 import { defineState, defineTask } from 'spyglass-tasks';
 import { z } from 'zod';
@@ -81,6 +81,13 @@ export const lab = defineState('lab', {
   deaf: defineTask({}, async (task) => {
     await task.update({ progress: 1, message: `attempt ${task.attempt}` });
     await later(86_400_000);
+  }),
+
+  /** Returns once the file `gate` is there, and leaves one beside it as it does. */
+  gated: defineTask({ input: z.object({ gate: z.string() }) }, async (task, { gate }) => {
+    while (!existsSync(gate)) await task.sleep(5);
+    writeFileSync(`${gate}.passed`, '');
+    return 'gated';
   }),
 
   /** Once the file `gate` is there, says a lot, turn by turn, then that it has; and then waits to be cancelled. */
