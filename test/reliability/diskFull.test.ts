@@ -102,7 +102,7 @@ test('the end of a run that finds no space at all is kept until there is some, a
   // Whoever fills the disk takes what the server lets go of, too.
   disk.fill();
   writeFileSync(gate, '');
-  await expect.poll(() => existsSync(`${gate}.passed`)).toBe(true);
+  await expect.poll(() => existsSync(`${gate}.passed`), { timeout: 10_000 }).toBe(true);
   // The store takes turns: by then it has been asked to keep the end, and could not.
   for (let read = 0; read < 20; read++) await api.result(before);
   expect(isTerminal((await api.result(id)).status)).toBe(false);
