@@ -3,6 +3,7 @@
  * environment and the defaults of `createServer` all come out of the one table below.
  */
 import { isIP, isIPv4 } from 'node:net';
+import { availableParallelism } from 'node:os';
 import { StartError } from './errors.ts';
 import { type LogFormat, type LogLevel, logFormats, logLevels } from './logging.ts';
 
@@ -29,6 +30,8 @@ export interface Config {
   graceMs: number;
   /** Attempts at once. */
   concurrency: number;
+  /** Of them in worker threads, for tasks with `isolate`. */
+  threads: number;
   /** Finished runs are kept so long at the most. */
   keepMs: number;
   /** This many finished runs are kept at the most. */
@@ -146,6 +149,15 @@ export const settings: { readonly [Name in SettingName]: Setting<Config[Name]> }
     meaning: 'attempts at once',
     allowed: 'a whole number from 1 to 100000',
     parse: (text) => wholeNumber(text, 1, 100_000),
+  },
+  threads: {
+    flag: '--threads <number>',
+    environment: ['SPYGLASS_THREADS'],
+    fallback: Math.max(4, availableParallelism()),
+    fallbackShown: 'as many as CPUs, at least 4',
+    meaning: 'worker threads for tasks with isolate: true',
+    allowed: 'a whole number from 1 to 1000',
+    parse: (text) => wholeNumber(text, 1, 1000),
   },
   keepMs: {
     flag: '--keep-for <duration>',

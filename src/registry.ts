@@ -5,6 +5,7 @@ import { readdir, stat } from 'node:fs/promises';
 import { basename, extname, join, resolve } from 'node:path';
 import { StartError } from './errors.ts';
 import type { JsonSchema } from './jsonSchema.ts';
+import { defaultPolicy, type Policies } from './policy.ts';
 import { readState, shortPath } from './state.ts';
 import { declaredTasks, isState, type StateDefinition, type StateLike, type TaskDefinition } from './task.ts';
 import { type ImportTaskFile, importFailure, taskFileImport } from './taskFile.ts';
@@ -59,6 +60,14 @@ export class Registry {
 
   task(state: string, name: string): TaskDefinition | undefined {
     return this.#states.get(state)?.tasks.get(name);
+  }
+
+  /** How the runs of all tasks are to be run. */
+  policies(): Policies {
+    const all = this.states().flatMap((state) =>
+      [...state.tasks.values()].map(({ name, policy }) => ({ state: state.name, task: name, policy })),
+    );
+    return { of: (state, task) => this.task(state, task)?.policy ?? defaultPolicy, all: () => all };
   }
 
   catalogue(): Catalogue {

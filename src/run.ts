@@ -56,7 +56,18 @@ export interface Snapshot {
   seq: number;
   /** When that event happened: RFC 3339, UTC, milliseconds. */
   timestamp: string;
+  /** The run that this one does again. */
+  retry_of?: string;
+  /** Only while it is `Pending`: its place among those of its client that wait for the same task, 1 for the next; null when it is not its turn to wait: delayed, or between attempts. */
+  position?: number | null;
+  /** Only while it is `Pending`: when it is due, else about when it will begin; null when that cannot be said. RFC 3339. */
+  starts_at?: string | null;
+  /** Only while it is `Pending`: about when it will have ended; null when that cannot be said. RFC 3339. */
+  ends_at?: string | null;
 }
+
+/** What can be said of a run that waits, besides where it stands. It is no event: it changes as others come and go. */
+export type Standing = Required<Pick<Snapshot, 'position' | 'starts_at' | 'ends_at'>>;
 
 /**
  * Something that happened to a run. `snapshot` is the run as this event left it.
@@ -83,10 +94,15 @@ export type Outcome =
   /** `result` is a JSON value. */
   | { kind: 'completed'; result: unknown }
   /** `stack` is logged for the admin and never shown to a caller. */
-  | { kind: 'failed'; error: RunError; stack?: string }
+  | { kind: 'failed'; error: RunError; stack?: string; retry?: RetryWish }
+  /** The thread of an isolated attempt ended under it: counts as a death, as if the process had died. */
+  | { kind: 'died'; error: RunError }
   | { kind: 'cancelled' }
   /** Aborted by a shutdown: to be handed back and run again. */
   | { kind: 'interrupted' };
+
+/** What the author said of the next attempt by what was thrown: none, or after so many milliseconds. */
+export type RetryWish = 'never' | { afterMs: number };
 
 /** The JSON text of one WebSocket message: a snapshot plus `type`, and for a log line `text` and `fields`. */
 export function eventMessage(event: RunEvent): string {

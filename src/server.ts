@@ -102,8 +102,7 @@ export class Server {
     const { config, log } = this;
     const clock = this.#options.clock ?? systemClock;
     const registry = this.#options.registry ?? (await loadRegistry(config.folder));
-    const onCrash = (state: string, task: string) => registry.task(state, task)?.onCrash ?? 'retry';
-    const { engine, tokens } = await openEngine(config, { clock, log, onCrash });
+    const { engine, tokens } = await openEngine(config, { clock, log, policies: registry.policies() });
     const subscribers = new Subscribers(engine, clock);
     engine.onEvent((event) => subscribers.receive(event));
     try {

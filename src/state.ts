@@ -4,6 +4,7 @@
  */
 import { relative } from 'node:path';
 import { StartError } from './errors.ts';
+import { defaultPolicy } from './policy.ts';
 import { type InputSchema, toInputSchema } from './schema.ts';
 import {
   type AnyTaskOptions,
@@ -63,7 +64,9 @@ export function readState(state: unknown, origin: { name?: string; source?: stri
       name: task.name,
       description: task.options.description ?? null,
       input,
-      onCrash: task.options.onCrash ?? 'retry',
+      policy: { ...defaultPolicy, onCrash: task.options.onCrash ?? 'retry' },
+      keyOf: () => null,
+      uniqueOf: () => null,
       source: task.source,
       run: callable(task.run, input !== null, isClass ? state : undefined),
     });

@@ -5,6 +5,7 @@
  * a CommonJS project), so a declaration is kept on the declared thing itself, under `Symbol.for` keys that every copy knows;
  * `state.ts` reads it from there.
  */
+import type { TaskPolicy } from './policy.ts';
 import type { TaskStatus } from './run.ts';
 import type { InputSchema, SchemaOutput, ZodSchema } from './schema.ts';
 import { callSite } from './stack.ts';
@@ -67,7 +68,12 @@ export interface TaskDefinition {
   readonly description: string | null;
   /** null when the task takes no input. */
   readonly input: InputSchema | null;
-  readonly onCrash: 'retry' | 'fail';
+  /** How its runs are run. */
+  readonly policy: TaskPolicy;
+  /** What the author's `key` makes of an input that was accepted; null without one. Throws what the author's function throws. */
+  keyOf(input: unknown): string | null;
+  /** The same of `unique`, and for how long the key holds; null: as long as the run is active. */
+  uniqueOf(input: unknown): { key: string; forMs: number | null } | null;
   /** `file:line` of the declaration, where it is known. */
   readonly source: string | null;
   /** Calls the author's function. `input` is what `input.parse` gave; it is not passed on when there is no schema. */

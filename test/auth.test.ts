@@ -7,6 +7,7 @@ import { type Clock, systemClock } from '../src/clock.ts';
 import { completeConfig } from '../src/config.ts';
 import { openEngine, openTokens } from '../src/engines/open.ts';
 import type { RequestError } from '../src/errors.ts';
+import { Registry } from '../src/registry.ts';
 import { type ClientToken, makeToken, type TokenStore } from '../src/token.ts';
 
 /** Stands still until it is told to move. */
@@ -52,7 +53,7 @@ interface Office {
 
 async function openOffice(): Promise<Office> {
   const data = mkdtempSync(join(tmpdir(), 'spyglass-test-'));
-  const parts = { clock: systemClock, log: () => {}, onCrash: () => 'retry' as const };
+  const parts = { clock: systemClock, log: () => {}, policies: new Registry().policies() };
   const { engine, tokens } = await openEngine(completeConfig({ data }), parts);
   await engine.open();
   const outside = await openTokens({ data });

@@ -13,12 +13,23 @@ async function attempt(
   const registry = new Registry();
   registry.add(defineState('lab', { work: defineTask({}, work) }));
   const execute = createExecute(registry, { tokenLabel: () => 'label', onFailure: () => {} });
-  const run: LeasedRun = { id: 'r', state: 'lab', task: 'work', client: 'c', input: null, attempt: 1 };
+  const run: LeasedRun = {
+    id: 'r',
+    state: 'lab',
+    task: 'work',
+    client: 'c',
+    input: null,
+    attempt: 1,
+    timeoutMs: null,
+  };
   const controller = new AbortController();
   const patches: RunPatch[] = [];
   const lines: unknown[] = [];
   const context: AttemptContext = {
     signal: controller.signal,
+    abort: (reason) => controller.abort(reason),
+    onAbort: (listener) =>
+      controller.signal.addEventListener('abort', () => listener(controller.signal.reason)),
     update: async (patch) => void patches.push(patch),
     log: async (text, fields) => void lines.push([text, fields]),
   };

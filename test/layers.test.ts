@@ -9,7 +9,16 @@ const source = fileURLToPath(new URL('../src/', import.meta.url));
 const layers = [
   ['clock.ts', 'errors.ts', 'json.ts', 'jsonSchema.ts', 'logging.ts', 'run.ts', 'schema.ts', 'token.ts'],
   [
-    ...['config.ts', 'engine.ts', 'registry.ts', 'stack.ts', 'state.ts', 'task.ts', 'version.ts'],
+    ...[
+      'config.ts',
+      'engine.ts',
+      'policy.ts',
+      'registry.ts',
+      'stack.ts',
+      'state.ts',
+      'task.ts',
+      'version.ts',
+    ],
     ...['importer.ts', 'packageHook.ts', 'taskFile.ts'],
   ],
   [

@@ -98,8 +98,8 @@ describe.each([
     const state = await load('greeter', greeter);
     expect(state).toMatchObject({ name: 'greeter', description: 'Greets.' });
     expect([...(state?.tasks.values() ?? [])]).toMatchObject([
-      { name: 'greet', description: 'Greets somebody.', onCrash: 'fail' },
-      { name: 'count', description: null, onCrash: 'retry', input: null },
+      { name: 'greet', description: 'Greets somebody.', policy: { onCrash: 'fail' } },
+      { name: 'count', description: null, policy: { onCrash: 'retry' }, input: null },
     ]);
   });
 
@@ -259,7 +259,7 @@ describe('defineState', () => {
     expect(state).toMatchObject({ name: 'counter', description: 'Counts.' });
     expect(state.source).toMatch(/task\.test\.ts:\d+$/);
     const add = state.tasks.get('add');
-    expect(add).toMatchObject({ name: 'add', description: 'Adds.', onCrash: 'retry' });
+    expect(add).toMatchObject({ name: 'add', description: 'Adds.', policy: { onCrash: 'retry' } });
     expect(add?.source).toMatch(/task\.test\.ts:\d+$/);
     expect(await add?.run(context, { a: 1, b: 2 })).toBe(3);
   });

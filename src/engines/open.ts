@@ -5,6 +5,7 @@
 import type { Clock } from '../clock.ts';
 import type { Config } from '../config.ts';
 import type { Engine, EngineLog } from '../engine.ts';
+import type { Policies } from '../policy.ts';
 import type { TokenStore } from '../token.ts';
 
 export interface OpenEngine {
@@ -16,7 +17,7 @@ export interface OpenEngine {
 
 export async function openEngine(
   config: Config,
-  parts: { clock: Clock; log: EngineLog; onCrash: (state: string, task: string) => 'retry' | 'fail' },
+  parts: { clock: Clock; log: EngineLog; policies: Policies },
 ): Promise<OpenEngine> {
   const { SqliteEngine } = await import('./sqlite/engine.ts');
   const engine = new SqliteEngine(config, parts);

@@ -36,7 +36,7 @@ const snapshot = {
   attempt: count('Which try this is; 0 until the first begins.', 0),
   seq: count('The number of the latest event of the run. Events count up from 1, without gaps.', 1),
   timestamp: { type: 'string', format: 'date-time', description: 'When that event happened, in UTC.' },
-} satisfies Record<keyof Snapshot, JsonSchema>;
+} satisfies Partial<Record<keyof Snapshot, JsonSchema>>;
 
 const exampleSnapshot: Snapshot = {
   task_id: '8fKq2LwX0vYbT5sRzN3mJd',

@@ -2,6 +2,7 @@
  * What both ways of access do with runs: start, read, cancel. The routes say whose runs they are.
  */
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { Acceptance } from '../engine.ts';
 import { RequestError } from '../errors.ts';
 import type { JsonBody } from '../json.ts';
 import type { Run } from '../run.ts';
@@ -49,9 +50,9 @@ export async function startRun(
   const task = requireTask(parts.registry, state, name);
   const input = checkInput(task, request.body as JsonBody | undefined);
   requireStillGood(parts, request);
-  const [run] = await parts.engine.accept([{ state, task: name, client, input }]);
+  const [acceptance] = await parts.engine.accept([{ state, task: name, client, input }]);
   // An engine answers each start of its batch, in order: there is one.
-  const { snapshot } = run as Run;
+  const { snapshot } = (acceptance as Acceptance).run;
   reply.header('location', `${resultsAt}/${snapshot.task_id}`);
   return asJson(reply, JSON.stringify(snapshot));
 }

@@ -310,7 +310,7 @@ export function engineConformance(factory: EngineFactory): void {
         const bench = await Bench.open(home, gate.execute);
         const { task_id: id } = (await bench.start('ok')).snapshot;
         await gate.leasedCount(1);
-        const after = await Bench.open(home.crash(), modes, { onCrash: 'fail' });
+        const after = await Bench.open(home.crash(), modes, { policy: { onCrash: 'fail' } });
         expect(await after.read(id)).toMatchObject({ status: ERROR, attempt: 1 });
       });
     });

@@ -5,18 +5,22 @@ import { cpSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
-import { systemClock } from '../../src/clock.ts';
+import { type Clock, systemClock } from '../../src/clock.ts';
 import type { AttemptContext, Engine, Execute, LeasedRun, StartRequest } from '../../src/engine.ts';
 import type { DriverName } from '../../src/engines/sqlite/driver.ts';
 import { SqliteEngine } from '../../src/engines/sqlite/engine.ts';
+import { defaultPolicy, type TaskPolicy } from '../../src/policy.ts';
 import { isTerminal, type Outcome, type Run, type RunEvent, type Snapshot } from '../../src/run.ts';
 import type { TokenStore } from '../../src/token.ts';
 
 export interface EngineSettings {
   concurrency: number;
+  threads: number;
   keepMs: number;
   keepRuns: number;
-  onCrash: 'retry' | 'fail';
+  /** Of every task; default: what holds where the author has said nothing. */
+  policy: Partial<TaskPolicy>;
+  clock: Clock;
 }
 
 /** Makes engines on one store, one after the other: what one leaves the next one finds. */
@@ -50,13 +54,20 @@ export function sqliteFactory(driver: DriverName): EngineFactory {
         make(settings = {}) {
           const {
             concurrency = 100,
+            threads = 4,
             keepMs = 30 * 86_400_000,
             keepRuns = 1_000_000,
-            onCrash = 'retry',
+            policy = {},
+            clock = systemClock,
           } = settings;
           const engine = new SqliteEngine(
-            { data: folder, concurrency, keepMs, keepRuns },
-            { clock: systemClock, log: () => {}, onCrash: () => onCrash, driver },
+            { data: folder, concurrency, threads, keepMs, keepRuns },
+            {
+              clock,
+              log: () => {},
+              policies: { of: () => ({ ...defaultPolicy, ...policy }), all: () => [] },
+              driver,
+            },
           );
           return { engine, tokens: engine.tokens };
         },
@@ -111,7 +122,7 @@ export class Bench {
   }
 
   async startAll(requests: readonly StartRequest[]): Promise<Run[]> {
-    return this.engine.accept(requests);
+    return (await this.engine.accept(requests)).map(({ run }) => run);
   }
 
   /** The first event, past or to come, for which `test` holds. */

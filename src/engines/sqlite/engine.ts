@@ -7,6 +7,7 @@ import type { Clock } from '../../clock.ts';
 import type { Config } from '../../config.ts';
 import {
   AbortReason,
+  type Acceptance,
   type Cancellation,
   type Counts,
   type Engine,
@@ -14,9 +15,21 @@ import {
   type Execute,
   type History,
   type ListQuery,
+  type Match,
+  type Mode,
+  type ScheduleState,
+  type Scope,
   type StartRequest,
 } from '../../engine.ts';
-import { isTerminal, type Outcome, type Run, type RunEvent, type Snapshot } from '../../run.ts';
+import type { Policies } from '../../policy.ts';
+import {
+  isTerminal,
+  type Outcome,
+  type Run,
+  type RunEvent,
+  type Snapshot,
+  type Standing,
+} from '../../run.ts';
 import { idAlphabet } from '../../token.ts';
 import type { DriverName, Row } from './driver.ts';
 import { closingEvents, openingEvents, rowSnapshot } from './history.ts';
@@ -45,12 +58,11 @@ const mostDeaths = 3;
 export interface SqliteEngineParts {
   clock: Clock;
   log: EngineLog;
-  /** What the author wants when the process died under an attempt. */
-  onCrash(state: string, task: string): 'retry' | 'fail';
+  policies: Policies;
   driver?: DriverName;
 }
 
-type SqliteEngineConfig = Pick<Config, 'data' | 'concurrency' | 'keepMs' | 'keepRuns'>;
+type SqliteEngineConfig = Pick<Config, 'data' | 'concurrency' | 'threads' | 'keepMs' | 'keepRuns'>;
 
 export class SqliteEngine implements Engine {
   readonly tokens: SqliteTokenStore;
@@ -126,7 +138,7 @@ export class SqliteEngine implements Engine {
 
   // ---- Accepting
 
-  async accept(requests: readonly StartRequest[]): Promise<Run[]> {
+  async accept(requests: readonly StartRequest[]): Promise<Acceptance[]> {
     if (this.#trouble !== null) throw unavailable(this.#trouble);
     const at = this.#parts.clock.now();
     const runs: NewRun[] = [];
@@ -148,7 +160,7 @@ export class SqliteEngine implements Engine {
     } finally {
       this.#leasing -= leased;
     }
-    const accepted = runs.map((run) => this.#accepted(run));
+    const accepted = runs.map((run) => ({ run: this.#accepted(run), deduplicated: false }));
     this.#leaseMore();
     return accepted;
   }
@@ -176,7 +188,10 @@ export class SqliteEngine implements Engine {
     const last = events.at(-1) as RunEvent;
     if (run.leased) {
       const { n, id, state, task, client, input } = run;
-      this.#begin({ n, id, state, task, client, input, attempt: 1, fence: 1 }, last.snapshot);
+      this.#begin(
+        { n, id, state, task, client, input, attempt: 1, timeoutMs: null, fence: 1 },
+        last.snapshot,
+      );
     }
     return { snapshot: last.snapshot, client: run.client };
   }
@@ -297,7 +312,7 @@ export class SqliteEngine implements Engine {
   /** A run that was leased when the process died. */
   async #recover(row: Row): Promise<void> {
     const { state, task } = rowSnapshot(row);
-    const outcome = afterDeath(row, this.#parts.onCrash(state, task));
+    const outcome = afterDeath(row, this.#parts.policies.of(state, task).onCrash);
     const run = new LiveRun(this.#progress, leaseOf(row), rowSnapshot(row));
     run.skipShown((row.reserved as number | null) ?? 0);
     const { update } = run.end(outcome);
@@ -344,6 +359,25 @@ export class SqliteEngine implements Engine {
       live.abort(new AbortReason('cancel'));
     }
     return { kind: 'accepted', run };
+  }
+
+  input(_id: string): Promise<{ input: string | null } | undefined> {
+    throw new Error('to come');
+  }
+  standings(_ids: readonly string[]): Promise<Map<string, Standing>> {
+    throw new Error('to come');
+  }
+  cancelAll(_match: Match): Promise<number> {
+    throw new Error('to come');
+  }
+  setMode(_scope: Scope, _mode: Mode): Promise<void> {
+    throw new Error('to come');
+  }
+  modes(): readonly { scope: Scope; mode: Mode }[] {
+    throw new Error('to come');
+  }
+  schedules(): Promise<ScheduleState[]> {
+    throw new Error('to come');
   }
 
   // ---- The engine's own life
@@ -413,6 +447,7 @@ function leaseOf(row: Row): Lease {
     client: row.client as string | null,
     input: row.input as string | null,
     attempt: row.attempt as number,
+    timeoutMs: null,
   };
 }
 

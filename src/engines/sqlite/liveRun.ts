@@ -56,6 +56,7 @@ export class LiveRun implements LeasedRun, AttemptContext {
   readonly client: string | null;
   readonly input: string | null;
   readonly attempt: number;
+  readonly timeoutMs: number | null;
   readonly fence: number;
   snapshot: Snapshot;
   /** Numbered and shown, not yet on disk. */
@@ -88,6 +89,7 @@ export class LiveRun implements LeasedRun, AttemptContext {
   #spoken = 0;
   #controller: AbortController | undefined;
   #aborted: AbortReason | undefined;
+  readonly #abortListeners: ((reason: AbortReason) => void)[] = [];
 
   constructor(host: LiveRunHost, run: Lease, snapshot: Snapshot) {
     this.#host = host;
@@ -98,6 +100,7 @@ export class LiveRun implements LeasedRun, AttemptContext {
     this.client = run.client;
     this.input = run.input;
     this.attempt = run.attempt;
+    this.timeoutMs = run.timeoutMs;
     this.fence = run.fence;
     this.snapshot = snapshot;
     this.statusOnDisk = snapshot.status;
@@ -115,8 +118,14 @@ export class LiveRun implements LeasedRun, AttemptContext {
   }
 
   abort(reason: AbortReason): void {
-    this.#aborted ??= reason;
-    this.#controller?.abort(this.#aborted);
+    if (this.#aborted) return;
+    this.#aborted = reason;
+    this.#controller?.abort(reason);
+    for (const listener of this.#abortListeners) listener(reason);
+  }
+
+  onAbort(listener: (reason: AbortReason) => void): void {
+    this.#abortListeners.push(listener);
   }
 
   update(patch: RunPatch): Promise<void> {
@@ -306,6 +315,7 @@ function ending(outcome: Outcome): Partial<Snapshot> & { status: TaskStatus } {
     case 'completed':
       return { status: TaskStatus.COMPLETED, progress: 100, result: outcome.result, error: null };
     case 'failed':
+    case 'died':
       return { status: TaskStatus.ERROR, error: outcome.error };
     case 'cancelled':
       return { status: TaskStatus.CANCELLED };
