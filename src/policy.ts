@@ -99,3 +99,10 @@ export interface Policies {
   of(state: string, task: string): TaskPolicy;
   all(): readonly { state: string; task: string; policy: TaskPolicy }[];
 }
+
+/** How long a run waits after its `failures`-th failure. `random` is from 0 to 1. */
+export function retryDelayMs(retries: Retries, failures: number, random = Math.random()): number {
+  const factor = retries.backoff === 'fixed' ? 1 : 2 ** (failures - 1);
+  const delayMs = Math.min(retries.delayMs * factor, retries.maxDelayMs);
+  return Math.round(retries.jitter === 'full' ? delayMs * random : delayMs);
+}

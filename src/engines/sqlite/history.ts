@@ -23,7 +23,13 @@ type StoredEvent = [
   progress: number,
   message: string | null,
   attempt: number,
-  extras?: { result?: unknown; error?: Snapshot['error']; text?: string; fields?: Record<string, unknown> },
+  extras?: {
+    result?: unknown;
+    error?: Snapshot['error'];
+    text?: string;
+    fields?: Record<string, unknown>;
+    starts_at?: string;
+  },
 ];
 
 export interface Chunk {
@@ -68,6 +74,7 @@ function toStored({ kind, snapshot, text, fields }: RunEvent, result: unknown): 
   const extras: StoredEvent[6] = {};
   if (snapshot.result !== result) extras.result = snapshot.result;
   if (snapshot.error) extras.error = snapshot.error;
+  if (snapshot.starts_at) extras.starts_at = snapshot.starts_at;
   if (kind === 'log') {
     extras.text = text ?? '';
     if (fields) extras.fields = fields;
@@ -94,6 +101,8 @@ export function decodeChunk(body: string, row: Row): RunEvent[] {
         seq,
         timestamp: new Date(at).toISOString(),
       };
+      if (extras.starts_at !== undefined) snapshot.starts_at = extras.starts_at;
+      addOrigin(snapshot, row);
       const client = row.client as string | null;
       if (extras.text === undefined) return { kind: 'update', snapshot, client };
       const event: RunEvent = { kind: 'log', snapshot, client, text: extras.text };
@@ -124,6 +133,8 @@ export function lastStatus(body: string): TaskStatus | undefined {
 export function openingEvents(row: Row): RunEvent[] {
   const client = row.client as string | null;
   const accepted = openingSnapshot(row, TaskStatus.PENDING, 0, row.created_at as number);
+  const runAt = row.run_at as number | null | undefined;
+  if (runAt && runAt > (row.created_at as number)) accepted.starts_at = new Date(runAt).toISOString();
   const events: RunEvent[] = [{ kind: 'update', snapshot: accepted, client }];
   if (row.started_at !== null) {
     const leased = openingSnapshot(row, TaskStatus.STARTING, 1, row.started_at as number);
@@ -134,7 +145,7 @@ export function openingEvents(row: Row): RunEvent[] {
 
 /** Written out, not spread from one another: two are made for each start, and a spread takes several times as long. */
 function openingSnapshot(row: Row, status: TaskStatus, attempt: 0 | 1, at: number): Snapshot {
-  return {
+  const snapshot: Snapshot = {
     task_id: row.id as string,
     state: row.state as string,
     task: row.task as string,
@@ -147,6 +158,13 @@ function openingSnapshot(row: Row, status: TaskStatus, attempt: 0 | 1, at: numbe
     seq: attempt + 1,
     timestamp: new Date(at).toISOString(),
   };
+  addOrigin(snapshot, row);
+  return snapshot;
+}
+
+/** Which run it does again, where it does. */
+function addOrigin(snapshot: Snapshot, row: Row): void {
+  if (typeof row.retry_of === 'string') snapshot.retry_of = row.retry_of;
 }
 
 /** The event that a finished run's row implies. */
@@ -158,7 +176,7 @@ export function closingEvents(row: Row): RunEvent[] {
 }
 
 export function rowSnapshot(row: Row): Snapshot {
-  return {
+  const snapshot: Snapshot = {
     task_id: row.id as string,
     state: row.state as string,
     task: row.task as string,
@@ -171,6 +189,10 @@ export function rowSnapshot(row: Row): Snapshot {
     seq: row.seq as number,
     timestamp: new Date(row.at as number).toISOString(),
   };
+  // Its time is told with the event that began the wait; where it stands among others is no event, and told elsewhere.
+  if (typeof row.due_at === 'number') snapshot.starts_at = new Date(row.due_at).toISOString();
+  addOrigin(snapshot, row);
+  return snapshot;
 }
 
 function parseColumn(value: Row[string] | undefined): unknown {

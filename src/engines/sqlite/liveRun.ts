@@ -36,6 +36,15 @@ const unflushedBytes = 16 * 1024 * 1024;
 export interface Lease extends LeasedRun {
   n: number;
   fence: number;
+  key: string | null;
+  /** Attempts that failed before, and those under which the process or its thread died. */
+  failures: number;
+  deaths: number;
+}
+
+/** That a run is handed back to wait, and until when; null: for its turn. */
+export interface HandBack {
+  dueAt: number | null;
 }
 
 /** Who a live run belongs to: told when it has something to number, and when a status must reach the disk at once. */
@@ -58,6 +67,11 @@ export class LiveRun implements LeasedRun, AttemptContext {
   readonly attempt: number;
   readonly timeoutMs: number | null;
   readonly fence: number;
+  readonly key: string | null;
+  readonly failures: number;
+  readonly deaths: number;
+  /** When its lease began. */
+  readonly begunAt: number;
   snapshot: Snapshot;
   /** Numbered and shown, not yet on disk. */
   unflushed: RunEvent[] = [];
@@ -102,6 +116,10 @@ export class LiveRun implements LeasedRun, AttemptContext {
     this.attempt = run.attempt;
     this.timeoutMs = run.timeoutMs;
     this.fence = run.fence;
+    this.key = run.key;
+    this.failures = run.failures;
+    this.deaths = run.deaths;
+    this.begunAt = host.now();
     this.snapshot = snapshot;
     this.statusOnDisk = snapshot.status;
     this.reserved = snapshot.seq + leaseReserve;
@@ -200,7 +218,7 @@ export class LiveRun implements LeasedRun, AttemptContext {
     return this.snapshot.seq < this.reserved;
   }
 
-  #next(change: RunPatch & { status?: TaskStatus }, line?: Line): RunEvent {
+  #next(change: RunPatch & Partial<Snapshot>, line?: Line): RunEvent {
     const timestamp = new Date(this.#host.now()).toISOString();
     this.snapshot = { ...this.snapshot, ...change, seq: this.snapshot.seq + 1, timestamp };
     const event: RunEvent = { kind: 'update', snapshot: this.snapshot, client: this.client };
@@ -271,15 +289,15 @@ export class LiveRun implements LeasedRun, AttemptContext {
 
   /**
    * The attempt is over: numbers what was still unsaid, then the end. `events` may be shown once `update` is on disk;
-   * until then the run stands, for everybody, where it stood.
+   * until then the run stands, for everybody, where it stood. `back`: it has not ended, and waits for another attempt.
    */
-  end(outcome: Outcome): { update: RunUpdate; events: RunEvent[] } {
+  end(outcome: Outcome, back: HandBack | null): { update: RunUpdate; events: RunEvent[] } {
     const shown = this.snapshot;
     // The commit that these wait for makes any reservation needless.
     this.reserved = Number.POSITIVE_INFINITY;
     const events = this.number();
     this.closed = true;
-    const last = this.#next(ending(outcome));
+    const last = this.#next(back ? waiting(outcome, back) : ending(outcome));
     events.push(last);
     const unwritten = this.unflushed.slice(this.#flushing);
     // A terminal event is implied by the row; one that hands the run back is not.
@@ -309,8 +327,10 @@ export class LiveRun implements LeasedRun, AttemptContext {
   }
 }
 
-/** What an outcome makes of a run. */
-function ending(outcome: Outcome): Partial<Snapshot> & { status: TaskStatus } {
+type Ending = Partial<Snapshot> & { status: TaskStatus };
+
+/** What an outcome makes of a run that has ended with it. */
+function ending(outcome: Outcome): Ending {
   switch (outcome.kind) {
     case 'completed':
       return { status: TaskStatus.COMPLETED, progress: 100, result: outcome.result, error: null };
@@ -318,8 +338,13 @@ function ending(outcome: Outcome): Partial<Snapshot> & { status: TaskStatus } {
     case 'died':
       return { status: TaskStatus.ERROR, error: outcome.error };
     case 'cancelled':
-      return { status: TaskStatus.CANCELLED };
     case 'interrupted':
-      return { status: TaskStatus.PENDING };
+      return { status: TaskStatus.CANCELLED };
   }
+}
+
+/** What it makes of one that is tried again: why the attempt failed, if it did, and when the next one begins. */
+function waiting(outcome: Outcome, { dueAt }: HandBack): Ending {
+  const wait: Ending = { status: TaskStatus.PENDING, error: 'error' in outcome ? outcome.error : null };
+  return dueAt === null ? wait : { ...wait, starts_at: new Date(dueAt).toISOString() };
 }

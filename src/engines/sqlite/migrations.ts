@@ -56,6 +56,55 @@ const migrations: readonly string[] = [
     revoked_at INTEGER
   ) STRICT;
   `,
+  `
+  ALTER TABLE runs ADD COLUMN priority   INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE runs ADD COLUMN key        TEXT;    -- for concurrencyPerKey
+  ALTER TABLE runs ADD COLUMN run_at     INTEGER; -- as the caller wanted it: not before. NULL: at once
+  ALTER TABLE runs ADD COLUMN due_at     INTEGER; -- while it waits for a time, and not for its turn
+  ALTER TABLE runs ADD COLUMN expires_at INTEGER; -- not begun by then, it ends in Error; NULL once it has begun
+  ALTER TABLE runs ADD COLUMN timeout_ms INTEGER; -- of each attempt, as the caller wants it
+  ALTER TABLE runs ADD COLUMN failures   INTEGER NOT NULL DEFAULT 0; -- attempts that failed: its retries count these
+  ALTER TABLE runs ADD COLUMN retry_of   TEXT;
+  CREATE INDEX runs_due      ON runs (due_at) WHERE due_at IS NOT NULL;
+  CREATE INDEX runs_expiring ON runs (expires_at) WHERE expires_at IS NOT NULL;
+
+  -- Keys under which runs were started. A key without a time holds as long as its run is active.
+  CREATE TABLE keys (
+    kind        INTEGER NOT NULL,            -- 0: idempotency, 1: unique
+    state       TEXT    NOT NULL,
+    task        TEXT    NOT NULL,
+    client      TEXT    NOT NULL,            -- '': direct access
+    key         TEXT    NOT NULL,
+    n           INTEGER NOT NULL,
+    fingerprint TEXT,
+    until       INTEGER,
+    PRIMARY KEY (kind, state, task, client, key)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX keys_run ON keys (n);
+
+  -- When attempts of tasks with a rate limit began, as far back as the limit reaches.
+  CREATE TABLE begun (
+    state TEXT    NOT NULL,
+    task  TEXT    NOT NULL,
+    at    INTEGER NOT NULL
+  ) STRICT;
+  CREATE INDEX begun_task ON begun (state, task, at);
+
+  CREATE TABLE schedules (
+    key     TEXT    PRIMARY KEY,             -- all that the schedule says, as JSON
+    since   INTEGER NOT NULL,                -- occurrences up to here have had their run, or will have none
+    last_at INTEGER,
+    last_id TEXT
+  ) STRICT;
+
+  -- What an admin has paused or drained; task '': the whole state.
+  CREATE TABLE modes (
+    state TEXT NOT NULL,
+    task  TEXT NOT NULL,
+    mode  TEXT NOT NULL,
+    PRIMARY KEY (state, task)
+  ) STRICT, WITHOUT ROWID;
+  `,
 ];
 
 /** Brings a database up to date, each step in a transaction of its own. */

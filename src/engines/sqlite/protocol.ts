@@ -1,9 +1,13 @@
 /**
  * What the main loop and the store thread say to each other: batches of operations one way, their answers the other.
  */
+import type { Match, Mode, Scope, StartRequest } from '../../engine.ts';
 import type { ClientToken } from '../../token.ts';
 import type { DriverName, Row } from './driver.ts';
 import type { Chunk } from './history.ts';
+import type { ScopeMode } from './modeTable.ts';
+import type { Limits } from './taskLimits.ts';
+import type { Ahead } from './waitingRuns.ts';
 
 export interface NewRun {
   n: number;
@@ -15,6 +19,19 @@ export interface NewRun {
   /** Accepted and leased in the same commit. */
   leased: boolean;
   at: number;
+  /** What is out of the ordinary about it; most runs have none of it. */
+  wish?: RunWish;
+}
+
+/** What a start can ask for, besides being run. */
+export interface RunWish extends Pick<StartRequest, 'unique' | 'idempotency'> {
+  priority: number;
+  key: string | null;
+  /** Not before this time. */
+  runAt: number | null;
+  expiresAt: number | null;
+  timeoutMs: number | null;
+  retryOf: string | null;
 }
 
 /** A run as a lease, a progress write or an end leaves it. Changes nothing unless `fence` is still the run's own. */
@@ -38,14 +55,20 @@ export type WriteOperation =
   | { op: 'lease'; max: number; at: number }
   | { op: 'progress'; run: RunUpdate; reserved: number; outgrown: boolean }
   | { op: 'finish'; run: RunUpdate }
-  /** Ends the lease: the run waits again. `death`: its process had died. */
-  | { op: 'release'; run: RunUpdate; death: boolean }
+  /** Ends the lease: the run waits again, for its turn or for `dueAt`. */
+  | { op: 'release'; run: RunUpdate; because: Release; dueAt: number | null }
   | { op: 'cancel'; id: string; at: number }
+  /** Cancels those that match: up to `limit` of those that wait, and all that are leased. */
+  | { op: 'cancelAll'; match: Match; limit: number; at: number }
+  | { op: 'setMode'; scope: Scope; mode: Mode }
+  | { op: 'seeSchedules'; keys: string[]; at: number }
+  /** Accepts the run of an occurrence, unless it had one. */
+  | { op: 'occur'; key: string; occurrence: number; run: NewRun }
   | { op: 'createToken'; token: ClientToken }
   | { op: 'revokeToken'; idOrDigest: string; at: number };
 
 export type ReadOperation =
-  | { op: 'read'; id: string }
+  | { op: 'read'; id: string; at: number }
   | {
       op: 'list';
       client: string | null;
@@ -54,12 +77,41 @@ export type ReadOperation =
       before?: string;
       active?: boolean;
       endedSince?: number;
+      at: number;
     }
-  | { op: 'history'; id: string; since: number };
+  | { op: 'history'; id: string; since: number }
+  | { op: 'input'; id: string }
+  | { op: 'standings'; ids: string[]; at: number };
+
+/** Why a lease ended without an end of its run: `death` of its process or thread, `failure` of its attempt, `stop` of the server. */
+export type Release = 'death' | 'failure' | 'stop';
+
+/** A run as it is stored, and, where it waits, what goes before it; null: it waits for a time and not for its turn. */
+export interface StoredRun {
+  row: Row;
+  ahead?: Ahead | null;
+}
+
+/** What became of a batch of starts. */
+export type Accepted =
+  /** A key of one of them was used with another input: nothing was kept. */
+  | 'conflict'
+  | {
+      /** By their place: those that a key had made before. */
+      known: Map<number, StoredRun>;
+      /** Of those that were not leased, in their order; only for a small batch. */
+      waiting: (Ahead | null)[];
+    };
 
 export interface WriteAnswers {
-  accept: true;
-  lease: Row[];
+  accept: Accepted;
+  lease: {
+    leased: Row[];
+    /** Runs that were not begun in time. */
+    expired: Row[];
+    /** When there may be more to lease, or to end; null: when something happens. */
+    nextAt: number | null;
+  };
   /** How many events and bytes of history there are now, where `outgrown` had them counted. */
   progress: { count: number; bytes: number } | true;
   /** False: refused by its fence. */
@@ -68,14 +120,22 @@ export interface WriteAnswers {
   release: Row | undefined;
   /** The run as it now is; `cancelled`: by this very operation. Undefined: there is none. */
   cancel: { row: Row; cancelled: boolean } | undefined;
+  /** Those that have ended, the ids of those that are leased, and whether there may be more. */
+  cancelAll: { ended: Row[]; leased: string[]; more: boolean };
+  setMode: ScopeMode[];
+  seeSchedules: Row[];
+  /** False: it had one. */
+  occur: boolean;
   createToken: true;
   revokeToken: ClientToken | undefined;
 }
 
 export interface ReadAnswers {
-  read: Row | undefined;
-  list: Row[];
+  read: StoredRun | undefined;
+  list: StoredRun[];
   history: { row: Row; bodies: string[]; more: boolean } | undefined;
+  input: string | null | undefined;
+  standings: StoredRun[];
 }
 
 /** The answer to one operation of a batch. */
@@ -87,7 +147,14 @@ export type ToThread =
   | { kind: 'close' };
 
 export type FromThread =
-  | { kind: 'ready'; lastN: number; pending: number; interrupted: Row[]; tokens: ClientToken[] }
+  | {
+      kind: 'ready';
+      lastN: number;
+      pending: number;
+      interrupted: Row[];
+      tokens: ClientToken[];
+      modes: ScopeMode[];
+    }
   | { kind: 'failed'; message: string; exitCode: number | undefined }
   | { kind: 'written'; answers: Answer[] }
   | { kind: 'read'; ticket: number; answer: Answer }
@@ -100,6 +167,9 @@ export interface StoreSettings {
   folder: string;
   keepMs: number;
   keepRuns: number;
+  /** Of the tasks that have any. */
+  limits: Limits[];
+  threads: number;
   /** Default: the best that this Node has. */
   driver?: DriverName;
 }

@@ -1,40 +1,67 @@
 /**
  * Reads runs: what is leased stands in memory and is newer than what is on disk.
  */
+import type { Clock } from '../../clock.ts';
 import type { History, ListQuery } from '../../engine.ts';
-import type { Run, RunEvent } from '../../run.ts';
-import type { Row } from './driver.ts';
+import type { Run, RunEvent, Standing } from '../../run.ts';
+import type { Estimates } from './estimates.ts';
 import { closingEvents, decodeChunk, openingEvents, rowSnapshot } from './history.ts';
 import type { LiveRun } from './liveRun.ts';
+import type { StoredRun } from './protocol.ts';
 import type { StoreClient } from './storeClient.ts';
 
 /** Events in one page of history. */
 const pageEvents = 500;
 
+/** Asked for in one message, so that commits come in between. */
+const standingsAtOnce = 500;
+
 export class RunReader {
+  readonly #clock: Clock;
   readonly #store: StoreClient;
   readonly #live: ReadonlyMap<string, LiveRun>;
+  readonly #estimates: Estimates;
 
-  constructor(store: StoreClient, live: ReadonlyMap<string, LiveRun>) {
+  constructor(clock: Clock, store: StoreClient, live: ReadonlyMap<string, LiveRun>, estimates: Estimates) {
+    this.#clock = clock;
     this.#store = store;
     this.#live = live;
+    this.#estimates = estimates;
   }
 
   async read(id: string): Promise<Run | undefined> {
     const live = this.#live.get(id);
     if (live) return { snapshot: live.snapshot, client: live.client };
-    const row = await this.#store.read({ op: 'read', id });
-    return row && this.asRun(row);
+    const stored = await this.#store.read({ op: 'read', id, at: this.#clock.now() });
+    return stored && this.asRun(stored);
   }
 
   async list(query: ListQuery): Promise<Run[]> {
-    const rows = await this.#store.read({ op: 'list', ...query });
-    return rows.map((row) => this.asRun(row));
+    const stored = await this.#store.read({ op: 'list', ...query, at: this.#clock.now() });
+    return stored.map((each) => this.asRun(each));
   }
 
-  asRun(row: Row): Run {
+  async standings(ids: readonly string[]): Promise<Map<string, Standing>> {
+    const standings = new Map<string, Standing>();
+    for (let from = 0; from < ids.length; from += standingsAtOnce) {
+      const some = ids.slice(from, from + standingsAtOnce);
+      for (const stored of await this.#store.read({ op: 'standings', ids: some, at: this.#clock.now() })) {
+        standings.set(stored.row.id as string, this.#estimates.standing(stored.row, stored.ahead ?? null));
+      }
+    }
+    return standings;
+  }
+
+  asRun({ row, ahead }: StoredRun): Run {
     const live = this.#live.get(row.id as string);
-    return { snapshot: live?.snapshot ?? rowSnapshot(row), client: row.client as string | null };
+    const client = row.client as string | null;
+    if (live) return { snapshot: live.snapshot, client };
+    const snapshot = rowSnapshot(row);
+    // With where it stands, which is part of no event.
+    return {
+      snapshot: ahead === undefined ? snapshot : { ...snapshot, ...this.#estimates.standing(row, ahead) },
+      client,
+    };
   }
 
   /** What the row implies, what is stored, and what only memory has yet: in the order of `seq`, nothing twice. */
@@ -55,6 +82,6 @@ export class RunReader {
       events.push(event);
     }
     const page = events.slice(0, pageEvents);
-    return { run: this.asRun(row), events: page, more: more || page.length < events.length };
+    return { run: this.asRun({ row }), events: page, more: more || page.length < events.length };
   }
 }

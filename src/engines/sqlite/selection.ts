@@ -1,6 +1,7 @@
 /**
  * Which runs a list query means, in terms that an index answers.
  */
+import type { Match } from '../../engine.ts';
 import type { SqlValue } from './driver.ts';
 import type { ReadOperation } from './protocol.ts';
 
@@ -26,4 +27,16 @@ export function selection(query: Extract<ReadOperation, { op: 'list' }>): {
     params: [client, state, before, client, state],
     order: 'n DESC',
   };
+}
+
+/** The condition that a run is among those that an admin means, whatever its status. */
+export function matching({ state, task, client }: Match): { where: string; params: SqlValue[] } {
+  const conditions: string[] = ['1'];
+  const params: SqlValue[] = [];
+  for (const [column, value] of Object.entries({ state, task, client })) {
+    if (value === undefined) continue;
+    conditions.push(`${column} IS ?`);
+    params.push(value);
+  }
+  return { where: conditions.join(' AND '), params };
 }

@@ -2,45 +2,72 @@
  * The database and every statement that touches it. Synchronous: it lives in the store thread.
  */
 import { join } from 'node:path';
-import { type Database, openDatabase, type Row, type SqlValue, type Statement } from './driver.ts';
-import { chunkEvents, historyBytes, historyEvents, lastStatus, onlyStatusChanges } from './history.ts';
+import type { Match } from '../../engine.ts';
+import { type Database, openDatabase, type Row, type SqlValue } from './driver.ts';
+import { HistoryTable } from './historyTable.ts';
+import { KeyTable } from './keyTable.ts';
 import { migrate } from './migrations.ts';
+import { ModeTable } from './modeTable.ts';
 import type {
+  Accepted,
   NewRun,
   ReadAnswers,
   ReadOperation,
+  Release,
   RunUpdate,
+  StoredRun,
   StoreSettings,
   WriteAnswers,
   WriteOperation,
 } from './protocol.ts';
-import { selection } from './selection.ts';
+import { ScheduleTable } from './scheduleTable.ts';
+import { matching, selection } from './selection.ts';
+import { Statements } from './statements.ts';
 import { databaseFile, insertToken, revokeToken } from './tokens.ts';
-import { WaitingClients } from './waitingClients.ts';
+import { type Place, WaitingRuns } from './waitingRuns.ts';
 
 // `status < 3` stands in every query for active runs, next to what it already implies: SQLite uses a partial index only for a
 // query that repeats the index's own condition (https://www.sqlite.org/partialindex.html).
 
 /** What reading a run takes: not its input, which can be large and is for its attempts only. */
 const shown = `n, id, state, task, client, status, progress, message, result, error, attempt, seq, at,
-  created_at, started_at`;
+  created_at, started_at, priority, key, run_at, due_at, retry_of`;
 
 /** A list of runs is cut short before it holds more than this of results. */
 const listBytes = 16 * 1024 * 1024;
 
+/** Of runs whose time has come, or has run out, so many in one commit. */
+const duePerCommit = 1000;
+
+/** Of a larger batch nobody asks where each of its runs stands. */
+const batchToldOf = 100;
+
 const pending = 0;
 const starting = 1;
+const failed = 4;
 const cancelled = 5;
 
 export class Store {
   readonly #database: Database;
-  readonly #waiting = new WaitingClients();
-  readonly #statements = new Map<string, Statement>();
+  readonly #sql: Statements;
+  readonly #history: HistoryTable;
+  readonly #keys: KeyTable;
+  readonly #schedules: ScheduleTable;
+  readonly modes: ModeTable;
+  readonly #waiting: WaitingRuns;
+  /** No run is due, or expires, before this time. */
+  #nextDue = Number.NEGATIVE_INFINITY;
   /** Runs that ended since the store was opened. */
   ended = 0;
 
-  private constructor(database: Database) {
+  private constructor(database: Database, waiting: WaitingRuns) {
     this.#database = database;
+    this.#sql = new Statements(database);
+    this.#history = new HistoryTable(this.#sql);
+    this.#keys = new KeyTable(this.#sql);
+    this.#schedules = new ScheduleTable(this.#sql);
+    this.modes = new ModeTable(this.#sql);
+    this.#waiting = waiting;
   }
 
   static open(settings: StoreSettings): Store {
@@ -52,8 +79,8 @@ export class Store {
     database.exec('PRAGMA wal_autocheckpoint = 4000');
     database.exec('PRAGMA cache_size = -16000');
     migrate(database, path);
-    const store = new Store(database);
-    store.#recount();
+    const store = new Store(database, new WaitingRuns(settings.limits, settings.threads));
+    store.#load(settings);
     return store;
   }
 
@@ -61,26 +88,29 @@ export class Store {
     return this.#database;
   }
 
-  get pending(): number {
-    return this.#waiting.size;
+  /** Runs that are not leased and have not ended. */
+  pending(): number {
+    return this.#sql.get('SELECT count(*) AS count FROM runs WHERE status < 3 AND status = 0')
+      ?.count as number;
   }
 
   lastN(): number {
-    return (this.#get('SELECT max(n) AS n FROM runs', [])?.n as number | null) ?? 0;
+    return (this.#sql.get('SELECT max(n) AS n FROM runs')?.n as number | null) ?? 0;
   }
 
   /** Runs that were leased when the process died. */
   interrupted(): Row[] {
-    return this.#all('SELECT * FROM runs WHERE status < 3 AND status IN (1, 2) ORDER BY n', []);
+    return this.#sql.all('SELECT * FROM runs WHERE status < 3 AND status IN (1, 2) ORDER BY n');
   }
 
   /** Runs the operations as one commit: on disk when this returns, undone when it throws. */
   commit(operations: readonly WriteOperation[]): WriteAnswers[WriteOperation['op']][] {
     const { ended } = this;
-    this.#prepare('BEGIN IMMEDIATE').run();
+    this.#sql.run('BEGIN IMMEDIATE');
     try {
       const answers = operations.map((operation) => this.#write(operation));
-      this.#prepare('COMMIT').run();
+      this.#sql.run('COMMIT');
+      this.#waiting.committed();
       return answers;
     } catch (error) {
       this.ended = ended;
@@ -95,23 +125,41 @@ export class Store {
     } catch {
       // SQLite has rolled back by itself, as it does when the disk is full.
     }
-    this.#recount();
+    this.#waiting.rolledBack();
+    this.#nextDue = Number.NEGATIVE_INFINITY;
   }
 
-  #recount(): void {
-    this.#waiting.reset(
-      this.#all(
-        'SELECT client, count(*) AS count FROM runs WHERE status < 3 AND status = 0 GROUP BY client',
-        [],
-      ),
+  /** What waits, what is paused, and when attempts of tasks with a rate began. */
+  #load({ limits }: StoreSettings): void {
+    const lines = this.#sql.all(
+      `SELECT state, task, client, key, priority, json_group_array(n) AS ns FROM runs
+       WHERE status < 3 AND status = 0 AND due_at IS NULL GROUP BY state, task, client, key, priority`,
     );
+    const now = Date.now();
+    for (const line of lines) {
+      const ns = (JSON.parse(line.ns as string) as number[]).sort((a, b) => a - b);
+      this.#waiting.load(ns, placeOf(line), now);
+    }
+    for (const { scope, mode } of this.modes.all()) this.#waiting.setMode(scope, mode);
+    for (const { state, task, rateLimit } of limits) {
+      if (rateLimit === null) continue;
+      const begun = this.#sql.all('SELECT at FROM begun WHERE state = ? AND task = ? ORDER BY at', [
+        state,
+        task,
+      ]);
+      this.#waiting.restoreBegun(
+        state,
+        task,
+        begun.map(({ at }) => at as number),
+      );
+    }
+    this.#waiting.committed();
   }
 
   #write(operation: WriteOperation): WriteAnswers[WriteOperation['op']] {
     switch (operation.op) {
       case 'accept':
-        for (const run of operation.runs) this.#insert(run);
-        return true;
+        return this.#accept(operation.runs);
       case 'lease':
         return this.#lease(operation.max, operation.at);
       case 'progress':
@@ -119,9 +167,21 @@ export class Store {
       case 'finish':
         return this.#finish(operation.run);
       case 'release':
-        return this.#release(operation.run, operation.death);
+        return this.#release(operation.run, operation.because, operation.dueAt);
       case 'cancel':
         return this.#cancel(operation.id, operation.at);
+      case 'cancelAll':
+        return this.#cancelAll(operation.match, operation.limit, operation.at);
+      case 'setMode':
+        this.modes.set(operation.scope, operation.mode);
+        this.#waiting.setMode(operation.scope, operation.mode);
+        return this.modes.all();
+      case 'seeSchedules':
+        return this.#schedules.see(operation.keys, operation.at);
+      case 'occur': {
+        const { key, occurrence, run } = operation;
+        return this.#schedules.occur(key, occurrence, run.id) && this.#accept([run]) !== 'conflict';
+      }
       case 'createToken':
         insertToken(this.#database, operation.token);
         return true;
@@ -130,36 +190,144 @@ export class Store {
     }
   }
 
-  #insert({ n, id, state, task, client, input, leased, at }: NewRun): void {
-    this.#run(
-      `INSERT INTO runs (n, id, state, task, client, status, attempt, seq, at, input, created_at, started_at, fence)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-      leased
-        ? [n, id, state, task, client, starting, 1, 2, at, input, at, at, 1]
-        : [n, id, state, task, client, pending, 0, 1, at, input, at, null, 0],
+  // ---- Accepting
+
+  #accept(runs: readonly NewRun[]): Accepted {
+    if (runs.every(({ wish, leased }) => leased && !wish)) {
+      for (const run of runs) this.#insert(run);
+      return allNew;
+    }
+    // Asked of all before any is kept, since a conflict is one for all.
+    if (runs.some((run) => this.#keys.holder(run) === 'conflict')) return 'conflict';
+    const known = new Map<number, StoredRun>();
+    const waiting: (NewRun & { wish?: NewRun['wish'] })[] = [];
+    for (const [place, run] of runs.entries()) {
+      const holder = this.#keys.holder(run);
+      if (typeof holder === 'number') known.set(place, this.#stored(this.#rowOf(holder), run.at));
+      else {
+        this.#insert(run);
+        this.#keys.take(run);
+        if (!run.leased) waiting.push(run);
+      }
+    }
+    if (runs.length > batchToldOf) return { known, waiting: [] };
+    const ahead = waiting.map((run) =>
+      isDelayed(run) ? null : this.#waiting.ahead(run.n, placeOfNew(run), run.at),
     );
-    if (!leased) this.#waiting.add(client);
+    return { known, waiting: ahead };
   }
 
-  /** Leases up to `max` runs: clients take turns, and within one client the oldest goes first. */
-  #lease(max: number, at: number): Row[] {
+  #insert(run: NewRun): void {
+    const { n, id, state, task, client, input, leased, at, wish } = run;
+    const values: SqlValue[] = leased
+      ? [n, id, state, task, client, starting, 1, 2, at, input, at, at, 1]
+      : [n, id, state, task, client, pending, 0, 1, at, input, at, null, 0];
+    if (!wish) {
+      this.#sql.run(
+        `INSERT INTO runs (n, id, state, task, client, status, attempt, seq, at, input, created_at, started_at, fence)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+        values,
+      );
+    } else {
+      const dueAt = isDelayed(run) ? wish.runAt : null;
+      this.#sql.run(
+        `INSERT INTO runs (n, id, state, task, client, status, attempt, seq, at, input, created_at, started_at, fence,
+           priority, key, run_at, due_at, expires_at, timeout_ms, retry_of)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+        [
+          ...values,
+          wish.priority,
+          wish.key,
+          wish.runAt,
+          dueAt,
+          leased ? null : wish.expiresAt,
+          wish.timeoutMs,
+          wish.retryOf,
+        ],
+      );
+      if (dueAt !== null) this.#nextDue = Math.min(this.#nextDue, dueAt);
+      if (wish.expiresAt !== null) this.#nextDue = Math.min(this.#nextDue, wish.expiresAt);
+    }
+    if (!leased && !isDelayed(run)) this.#waiting.add(n, placeOfNew(run), at);
+  }
+
+  // ---- Leasing
+
+  /** Leases up to `max` runs, whose turn it is at `at`; before that, what is due begins to wait for its turn. */
+  #lease(max: number, at: number): WriteAnswers['lease'] {
+    const expired = at >= this.#nextDue ? this.#lookAtTime(at) : [];
     const leased: Row[] = [];
     while (leased.length < max) {
-      const client = this.#waiting.next();
-      if (client === undefined) break;
-      const row = this.#get(
+      const n = this.#waiting.take(at);
+      if (n === undefined) break;
+      const row = this.#sql.get(
         `UPDATE runs SET status = 1, attempt = attempt + 1, seq = seq + 1, at = ?, started_at = coalesce(started_at, ?),
-           fence = fence + 1, progress = 0, message = NULL, result = NULL, error = NULL
-         WHERE n = (SELECT n FROM runs WHERE status < 3 AND status = 0 AND client IS ? ORDER BY n LIMIT 1) RETURNING *`,
-        [at, at, client],
+           fence = fence + 1, progress = 0, message = NULL, result = NULL, error = NULL, expires_at = NULL
+         WHERE n = ? AND status = 0 RETURNING *`,
+        [at, at, n],
       );
-      if (row) leased.push(row);
+      if (!row) {
+        this.#waiting.ended(n);
+        continue;
+      }
+      this.#countBegun(row, at);
+      leased.push(row);
     }
-    return leased;
+    const opens = this.#waiting.rateOpensAt(at);
+    const nextAt = Math.min(this.#nextDue, opens ?? Number.POSITIVE_INFINITY);
+    return { leased, expired, nextAt: Number.isFinite(nextAt) ? nextAt : null };
   }
 
+  /** Ends what was to begin by now and has not, and lets what is due wait for its turn. */
+  #lookAtTime(at: number): Row[] {
+    const late = this.#sql.all('SELECT * FROM runs WHERE expires_at <= ? ORDER BY expires_at LIMIT ?', [
+      at,
+      duePerCommit,
+    ]);
+    const expired = late.map((row) => this.#expire(row, at)).filter((row) => row !== undefined);
+    const due = this.#sql.all(
+      'SELECT n, state, task, client, key, priority FROM runs WHERE due_at <= ? ORDER BY due_at LIMIT ?',
+      [at, duePerCommit],
+    );
+    for (const row of due) {
+      this.#sql.run('UPDATE runs SET due_at = NULL WHERE n = ?', [row.n as number]);
+      this.#waiting.add(row.n as number, placeOf(row), at);
+    }
+    const dueAt = this.#sql.get('SELECT min(due_at) AS at FROM runs WHERE due_at IS NOT NULL')?.at;
+    const endsAt = this.#sql.get('SELECT min(expires_at) AS at FROM runs WHERE expires_at IS NOT NULL')?.at;
+    this.#nextDue = Math.min(
+      ...[dueAt, endsAt].map((time) => (time as number | null) ?? Number.POSITIVE_INFINITY),
+    );
+    return expired;
+  }
+
+  #expire(row: Row, at: number): Row | undefined {
+    const waitedMs =
+      (row.expires_at as number) - ((row.run_at as number | null) ?? (row.created_at as number));
+    const error = { name: 'ExpiredError', message: `The run had not begun ${waitedMs} ms after it was due.` };
+    const ended = this.#sql.get(
+      `UPDATE runs SET status = ?, error = ?, seq = seq + 1, at = ?, due_at = NULL, expires_at = NULL
+       WHERE n = ? AND status = 0 RETURNING *`,
+      [failed, JSON.stringify(error), at, row.n as number],
+    );
+    this.#waiting.remove(row.n as number, placeOf(row), at);
+    if (ended) this.ended++;
+    return ended;
+  }
+
+  /** For the rate limit of its task, which must hold through a restart. */
+  #countBegun(row: Row, at: number): void {
+    const { state, task } = row as { state: string; task: string };
+    const spanMs = this.#waiting.rateSpanMs(state, task);
+    if (spanMs === undefined) return;
+    this.#sql.run('DELETE FROM begun WHERE state = ? AND task = ? AND at <= ?', [state, task, at - spanMs]);
+    this.#sql.run('INSERT INTO begun (state, task, at) VALUES (?, ?, ?)', [state, task, at]);
+  }
+
+  // ---- What attempts say, and their ends
+
   #progress(run: RunUpdate, reserved: number, outgrown: boolean): WriteAnswers['progress'] {
-    const held = this.#run(
+    const held = this.#sql.run(
       `UPDATE runs SET status = ?, progress = ?, message = ?, result = ?, error = ?, seq = ?, at = ?, reserved = ?
        WHERE n = ? AND fence = ? AND status < 3`,
       [
@@ -175,30 +343,31 @@ export class Store {
         run.fence,
       ],
     );
-    if (held) this.#keepChunks(run);
-    return outgrown ? this.#trimHistory(run.n) : true;
+    if (held) this.#history.keep(run);
+    return outgrown ? this.#history.trim(run.n) : true;
   }
 
   #finish(run: RunUpdate): boolean {
     // The last chunk goes into the row: most runs then have no row of events at all.
     const tail = run.chunks.at(-1)?.body ?? null;
-    const held = this.#run(
+    const held = this.#sql.run(
       `UPDATE runs SET status = ?, progress = ?, message = ?, result = ?, error = ?, seq = ?, at = ?, tail = ?
        WHERE n = ? AND fence = ? AND status < 3`,
       [run.status, run.progress, run.message, run.result, run.error, run.seq, run.at, tail, run.n, run.fence],
     );
     if (held && run.chunks.length > 1) {
-      this.#keepChunks({ ...run, chunks: run.chunks.slice(0, -1) });
-      this.#trimHistory(run.n);
+      this.#history.keep({ n: run.n, chunks: run.chunks.slice(0, -1) });
+      this.#history.trim(run.n);
     }
+    if (held) this.#waiting.ended(run.n);
     this.ended += held;
     return held > 0;
   }
 
-  #release(run: RunUpdate, death: boolean): WriteAnswers['release'] {
-    const held = this.#get(
+  #release(run: RunUpdate, because: Release, dueAt: number | null): WriteAnswers['release'] {
+    const held = this.#sql.get(
       `UPDATE runs SET status = ?, progress = ?, message = ?, result = ?, error = ?, seq = ?, at = ?,
-         fence = fence + 1, reserved = NULL, deaths = deaths + ?
+         fence = fence + 1, reserved = NULL, deaths = deaths + ?, failures = failures + ?, due_at = ?
        WHERE n = ? AND fence = ? AND status < 3 RETURNING *`,
       [
         run.status,
@@ -208,108 +377,109 @@ export class Store {
         run.error,
         run.seq,
         run.at,
-        death ? 1 : 0,
+        because === 'death' ? 1 : 0,
+        because === 'failure' ? 1 : 0,
+        dueAt,
         run.n,
         run.fence,
       ],
     );
     if (!held) return undefined;
-    this.#keepChunks(run);
+    this.#waiting.ended(run.n);
+    this.#history.keep(run);
     // A cancel that was accepted while the lease was ending must not be forgotten with it.
     if (held.cancel === 1) return this.#endWaiting(held.id as string, run.at);
-    this.#waiting.add(held.client as string | null);
+    if (dueAt === null) this.#waiting.add(run.n, placeOf(held), run.at);
+    else this.#nextDue = Math.min(this.#nextDue, dueAt);
     return held;
   }
 
+  // ---- Cancelling
+
   /** Ends a run that waits; undefined when it does not. */
   #endWaiting(id: string, at: number): Row | undefined {
-    const ended = this.#get(
-      'UPDATE runs SET status = ?, seq = seq + 1, at = ? WHERE id = ? AND status = 0 RETURNING *',
+    const ended = this.#sql.get(
+      `UPDATE runs SET status = ?, error = NULL, seq = seq + 1, at = ?, due_at = NULL, expires_at = NULL
+       WHERE id = ? AND status = 0 RETURNING *`,
       [cancelled, at, id],
     );
-    if (ended) this.ended++;
+    if (!ended) return undefined;
+    this.#waiting.remove(ended.n as number, placeOf(ended), at);
+    this.ended++;
     return ended;
   }
 
   #cancel(id: string, at: number): WriteAnswers['cancel'] {
     const ended = this.#endWaiting(id, at);
-    if (ended) {
-      this.#waiting.remove(ended.client as string | null);
-      return { row: ended, cancelled: true };
-    }
-    this.#run('UPDATE runs SET cancel = 1 WHERE id = ? AND status < 3', [id]);
+    if (ended) return { row: ended, cancelled: true };
+    this.#sql.run('UPDATE runs SET cancel = 1 WHERE id = ? AND status < 3', [id]);
     const row = this.#row(id);
     return row && { row, cancelled: false };
   }
 
-  #keepChunks(run: RunUpdate): void {
-    for (const { seq, last, count, body } of run.chunks) {
-      this.#run('INSERT INTO events (n, seq, last, count, bytes, body) VALUES (?, ?, ?, ?, ?, ?)', [
-        run.n,
-        seq,
-        last,
-        count,
-        Buffer.byteLength(body),
-        body,
-      ]);
-    }
-  }
-
-  /** Lets go of the oldest events of a run until its history is within its budget again. */
-  #trimHistory(n: number): { count: number; bytes: number } {
-    const total = this.#get('SELECT sum(count) AS count, sum(bytes) AS bytes FROM events WHERE n = ?', [n]);
-    let count = (total?.count as number | null) ?? 0;
-    let bytes = (total?.bytes as number | null) ?? 0;
-    if (count <= historyEvents && bytes <= historyBytes) return { count, bytes };
-    const row = this.#get('SELECT * FROM runs WHERE n = ?', [n]) as Row;
-    // Down to nine tenths, so that not every write has to come here.
-    const chunks = this.#all('SELECT * FROM events WHERE n = ? AND trimmed = 0 ORDER BY seq', [n]);
-    for (const chunk of chunks.slice(0, -1)) {
-      if (count <= historyEvents * 0.9 && bytes <= historyBytes * 0.9) break;
-      const previous = this.#get(
-        'SELECT body FROM events WHERE n = ? AND seq < ? ORDER BY seq DESC LIMIT 1',
-        [n, chunk.seq as number],
+  #cancelAll(match: Match, limit: number, at: number): WriteAnswers['cancelAll'] {
+    const { where, params } = matching(match);
+    const ended: Row[] = [];
+    if (match.active !== 'running') {
+      const delayed = this.#sql.all(
+        `SELECT n FROM runs WHERE due_at IS NOT NULL AND status = 0 AND ${where} LIMIT ?`,
+        [...params, limit],
       );
-      const kept = onlyStatusChanges(
-        chunk.body as string,
-        row,
-        previous && lastStatus(previous.body as string),
-      );
-      count -= chunk.count as number;
-      bytes -= chunk.bytes as number;
-      if (kept) {
-        const size = Buffer.byteLength(kept.body);
-        count += kept.count;
-        bytes += size;
-        this.#run(
-          'UPDATE events SET seq = ?, last = ?, count = ?, bytes = ?, body = ?, trimmed = 1 WHERE n = ? AND seq = ?',
-          [kept.seq, kept.last, kept.count, size, kept.body, n, chunk.seq as number],
-        );
-      } else {
-        this.#run('DELETE FROM events WHERE n = ? AND seq = ?', [n, chunk.seq as number]);
+      const ns = [...delayed.map(({ n }) => n as number), ...this.#waiting.matching(match, limit)];
+      for (const n of ns.slice(0, limit)) {
+        const row = this.#endWaiting(this.#rowOf(n).id as string, at);
+        if (row) ended.push(row);
       }
     }
-    return { count, bytes };
+    if (match.active === 'pending') return { ended, leased: [], more: ended.length === limit };
+    const leased = this.#sql.all(
+      `UPDATE runs SET cancel = 1 WHERE status < 3 AND status IN (1, 2) AND ${where} RETURNING id`,
+      params,
+    );
+    return { ended, leased: leased.map(({ id }) => id as string), more: ended.length === limit };
   }
+
+  // ---- Reading
 
   answer(operation: ReadOperation): ReadAnswers[ReadOperation['op']] {
     switch (operation.op) {
-      case 'read':
-        return this.#row(operation.id);
+      case 'read': {
+        const row = this.#row(operation.id);
+        return row && this.#stored(row, operation.at);
+      }
       case 'list':
-        return this.#list(operation);
+        return this.#list(operation).map((row) => this.#stored(row, operation.at));
       case 'history':
-        return this.#history(operation.id, operation.since);
+        return this.#page(operation.id, operation.since);
+      case 'input': {
+        const row = this.#sql.get('SELECT input FROM runs WHERE id = ?', [operation.id]);
+        return row && (row.input as string | null);
+      }
+      case 'standings':
+        return operation.ids.flatMap((id) => {
+          const row = this.#row(id);
+          return row?.status === pending ? [this.#stored(row, operation.at)] : [];
+        });
     }
   }
 
   #row(id: string): Row | undefined {
-    return this.#get(`SELECT ${shown} FROM runs WHERE id = ?`, [id]);
+    return this.#sql.get(`SELECT ${shown} FROM runs WHERE id = ?`, [id]);
+  }
+
+  #rowOf(n: number): Row {
+    return this.#sql.get(`SELECT ${shown} FROM runs WHERE n = ?`, [n]) as Row;
+  }
+
+  #stored(row: Row, at: number): StoredRun {
+    if (row.status !== pending) return { row };
+    const waits = row.due_at === null;
+    return { row, ahead: waits ? this.#waiting.ahead(row.n as number, placeOf(row), at) : null };
   }
 
   #list(query: Extract<ReadOperation, { op: 'list' }>): Row[] {
     const { where, params, order } = selection(query);
-    const sized = this.#all(
+    const sized = this.#sql.all(
       `SELECT coalesce(octet_length(result), 0) + coalesce(octet_length(message), 0) AS size FROM runs WHERE ${where} ORDER BY ${order} LIMIT ?`,
       [...params, query.limit],
     );
@@ -320,54 +490,44 @@ export class Store {
     });
     // One is always given, however large: the next page begins behind it.
     const limit = fitting === -1 ? query.limit : Math.max(fitting, 1);
-    return this.#all(`SELECT ${shown} FROM runs WHERE ${where} ORDER BY ${order} LIMIT ?`, [
+    return this.#sql.all(`SELECT ${shown} FROM runs WHERE ${where} ORDER BY ${order} LIMIT ?`, [
       ...params,
       limit,
     ]);
   }
 
-  #history(id: string, since: number): ReadAnswers['history'] {
-    const row = this.#get(`SELECT ${shown}, tail FROM runs WHERE id = ?`, [id]);
-    if (!row) return undefined;
-    const bodies: string[] = [];
-    const chunks = this.#all(
-      `SELECT last, count, body FROM events
-       WHERE n = ? AND seq >= coalesce((SELECT max(seq) FROM events WHERE n = ? AND seq <= ?), 0) ORDER BY seq LIMIT ?`,
-      [row.n as number, row.n as number, since + 1, chunkEvents],
-    );
-    let count = 0;
-    for (const chunk of chunks) {
-      if (count >= chunkEvents) return { row, bodies, more: true };
-      if ((chunk.last as number) <= since) continue;
-      bodies.push(chunk.body as string);
-      count += chunk.count as number;
-    }
-    return { row, bodies, more: chunks.length === chunkEvents };
+  #page(id: string, since: number): ReadAnswers['history'] {
+    const row = this.#sql.get(`SELECT ${shown}, tail FROM runs WHERE id = ?`, [id]);
+    return row && { row, ...this.#history.page(row.n as number, since) };
   }
+
+  // ---- Retention
 
   /** Finished runs in the store. A scan of an index: once, not on the way to listening. */
   countFinished(): number {
-    const all = this.#get('SELECT count(*) AS count FROM runs', [])?.count as number;
-    return all - (this.#get('SELECT count(*) AS count FROM runs WHERE status < 3', [])?.count as number);
+    const all = this.#sql.get('SELECT count(*) AS count FROM runs', [])?.count as number;
+    return all - (this.#sql.get('SELECT count(*) AS count FROM runs WHERE status < 3', [])?.count as number);
   }
 
-  /** The oldest runs after `n`, in the order of acceptance. */
-  oldest(after: number, limit: number): Row[] {
-    return this.#all('SELECT n, status, at, created_at FROM runs WHERE n > ? ORDER BY n LIMIT ?', [
-      after,
-      limit,
-    ]);
+  /** The oldest runs after `n`, in the order of acceptance. `keyed`: a key still stands for it. */
+  oldest(after: number, limit: number, now: number): Row[] {
+    return this.#sql.all(
+      `SELECT n, status, at, created_at, EXISTS (SELECT 1 FROM keys WHERE keys.n = runs.n AND until > ?) AS keyed
+       FROM runs WHERE n > ? ORDER BY n LIMIT ?`,
+      [now, after, limit],
+    );
   }
 
   /** Deletes runs with all that belongs to them. */
   deleteRuns(ns: readonly number[]): void {
-    this.#prepare('BEGIN IMMEDIATE').run();
+    this.#sql.run('BEGIN IMMEDIATE');
     try {
       for (const n of ns) {
-        this.#run('DELETE FROM events WHERE n = ?', [n]);
-        this.#run('DELETE FROM runs WHERE n = ?', [n]);
+        this.#history.forget(n);
+        this.#keys.forget(n);
+        this.#sql.run('DELETE FROM runs WHERE n = ?', [n]);
       }
-      this.#prepare('COMMIT').run();
+      this.#sql.run('COMMIT');
     } catch (error) {
       this.#rollback();
       throw error;
@@ -376,31 +536,30 @@ export class Store {
 
   /** Changes when another connection has committed. */
   dataVersion(): number {
-    return this.#get('PRAGMA data_version', [])?.data_version as number;
+    return this.#sql.get('PRAGMA data_version', [])?.data_version as number;
   }
 
   close(): void {
     this.#database.close();
   }
+}
 
-  #prepare(sql: string): Statement {
-    let statement = this.#statements.get(sql);
-    if (!statement) {
-      statement = this.#database.prepare(sql);
-      this.#statements.set(sql, statement);
-    }
-    return statement;
-  }
+const allNew: Accepted = { known: new Map(), waiting: [] };
 
-  #run(sql: string, params: SqlValue[]): number {
-    return this.#prepare(sql).run(params);
-  }
+function isDelayed({ wish, at }: NewRun): boolean {
+  return wish !== undefined && wish.runAt !== null && wish.runAt > at;
+}
 
-  #get(sql: string, params: SqlValue[]): Row | undefined {
-    return this.#prepare(sql).get(params);
-  }
+function placeOf(row: Row): Place {
+  return {
+    state: row.state as string,
+    task: row.task as string,
+    client: row.client as string | null,
+    key: row.key as string | null,
+    priority: row.priority as number,
+  };
+}
 
-  #all(sql: string, params: SqlValue[]): Row[] {
-    return this.#prepare(sql).all(params);
-  }
+function placeOfNew({ state, task, client, wish }: NewRun): Place {
+  return { state, task, client, key: wish?.key ?? null, priority: wish?.priority ?? 0 };
 }

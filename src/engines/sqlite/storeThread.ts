@@ -153,7 +153,8 @@ function serve({ folder, keepMs, keepRuns, driver }: StoreSettings): void {
   say({
     kind: 'ready',
     lastN: store.lastN(),
-    pending: store.pending,
+    pending: store.pending(),
+    modes: store.modes.all(),
     interrupted: store.interrupted(),
     tokens: readTokens(store.database),
   });

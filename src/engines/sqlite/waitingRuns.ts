@@ -1,0 +1,292 @@
+/**
+ * Which of the waiting runs goes next. Higher priorities first; within one, the clients take turns, and each client's oldest
+ * goes first. A line that is passed over by higher ones for `passedOverMs` goes next all the same.
+ *
+ * It is memory only, eight bytes a run: what it holds can be read from the table of runs. A change that a commit carries is
+ * taken back when the commit comes to nothing.
+ */
+
+import type { Match, Mode, Scope } from '../../engine.ts';
+import { highestPriority } from '../../policy.ts';
+import type { Line } from './line.ts';
+import { type Limits, noLimits } from './taskLimits.ts';
+import { Turns } from './turns.ts';
+import { type Candidate, WaitingTask } from './waitingTask.ts';
+
+/** How long the first of a line may be passed over by runs of a higher priority. */
+export const passedOverMs = 10_000;
+
+/** What a run is waiting for, and as what. */
+export interface Place {
+  state: string;
+  task: string;
+  client: string | null;
+  key: string | null;
+  priority: number;
+}
+
+/** How many runs go before one: of its client and key for its task, of its client, of its task, of all tasks. */
+export interface Ahead {
+  key: number;
+  client: number;
+  task: number;
+  all: number;
+  /** When the task's rate lets it begin. */
+  rateOpensAt: number;
+  paused: boolean;
+}
+
+/** A leased run of a task with limits: what it takes of them. */
+interface Held {
+  task: WaitingTask;
+  client: string | null;
+  key: string | null;
+}
+
+export class WaitingRuns {
+  readonly #threads: number;
+  #threadsTaken = 0;
+  readonly #turns = new Turns();
+  readonly #tasks = new Map<string, WaitingTask>();
+  readonly #held = new Map<number, Held>();
+  /** Since when the first of each line is passed over, the longest first. */
+  readonly #passedOver = new Map<Line, { task: WaitingTask; since: number }>();
+  readonly #modes = new Map<string, Mode>();
+  /** Takes back what was done since the last commit, the latest first. */
+  #undo: (() => void)[] = [];
+  size = 0;
+
+  constructor(limits: readonly Limits[], threads: number) {
+    this.#threads = threads;
+    for (const each of limits) {
+      this.#tasks.set(taskKey(each.state, each.task), new WaitingTask(each, this.#turns));
+    }
+  }
+
+  // ---- One commit
+
+  committed(): void {
+    if (this.#undo.length > 0) this.#undo = [];
+  }
+
+  rolledBack(): void {
+    for (const undo of this.#undo.reverse()) undo();
+    this.#undo = [];
+  }
+
+  // ---- What waits
+
+  add(n: number, place: Place, at: number): void {
+    this.#add(n, place, at);
+    this.#undo.push(() => this.#remove(n, place));
+  }
+
+  /** Fills it when the store is opened. */
+  load(ns: readonly number[], place: Place, at: number): void {
+    for (const n of ns) this.#add(n, place, at);
+  }
+
+  remove(n: number, place: Place, at: number): void {
+    if (this.#remove(n, place)) this.#undo.push(() => this.#add(n, place, at));
+  }
+
+  #add(n: number, { state, task: name, client, key, priority }: Place, at: number): void {
+    const task = this.#task(state, name);
+    const line = task.add(n, client, task.limits.limits.concurrencyPerKey === null ? null : key, priority);
+    if (!this.#passedOver.has(line)) this.#passedOver.set(line, { task, since: at });
+    this.size++;
+  }
+
+  #remove(n: number, { state, task: name, client, key, priority }: Place): boolean {
+    const task = this.#task(state, name);
+    const line = task.remove(n, client, task.limits.limits.concurrencyPerKey === null ? null : key, priority);
+    if (!line) return false;
+    if (line.size === 0) this.#passedOver.delete(line);
+    this.size--;
+    return true;
+  }
+
+  /** Some of those that match, up to `limit`. */
+  matching({ state, task: name, client }: Match, limit: number): number[] {
+    const matching: number[] = [];
+    for (const task of this.#tasks.values()) {
+      if (state !== undefined && task.state !== state) continue;
+      if (name !== undefined && task.name !== name) continue;
+      matching.push(...task.some(client, limit - matching.length));
+      if (matching.length === limit) break;
+    }
+    return matching;
+  }
+
+  // ---- Whose turn it is
+
+  /** The number of the run whose turn it is; it no longer waits, and counts as at work. undefined: none may begin. */
+  take(at: number): number | undefined {
+    if (this.size === 0) return undefined;
+    const candidate = this.#longPassedOver(this.#next(at), at);
+    if (!candidate) return undefined;
+    const { task, line, n, key } = candidate;
+    const place = { state: task.state, task: task.name, client: line.client, key, priority: line.priority };
+    task.take(candidate);
+    this.size--;
+    this.#passedOver.delete(line);
+    if (line.size > 0) this.#passedOver.set(line, { task, since: at });
+    this.#turns.took(line.client);
+    this.#undo.push(() => this.#add(n, place, at));
+    this.#begin(n, { task, client: line.client, key }, at);
+    return n;
+  }
+
+  #next(at: number): Candidate | undefined {
+    for (let priority = highestPriority; priority >= 0; priority--) {
+      let best: Candidate | undefined;
+      for (const task of this.#tasks.values()) {
+        if (task.size(priority) === 0 || !this.#mayBegin(task, at)) continue;
+        const next = task.next(priority);
+        if (next && (!best || next.turn < best.turn || (next.turn === best.turn && next.n < best.n)))
+          best = next;
+      }
+      if (best) return best;
+    }
+    return undefined;
+  }
+
+  /** The first of a line that was passed over for too long by such as `next`, else `next`. */
+  #longPassedOver(next: Candidate | undefined, at: number): Candidate | undefined {
+    if (!next) return undefined;
+    for (const [line, { task, since }] of this.#passedOver) {
+      if (since > at - passedOverMs && since <= at) break;
+      if (since <= at && line.priority < next.line.priority && this.#mayBegin(task, at)) {
+        const passedOver = task.nextOf(line);
+        if (passedOver) return passedOver;
+      }
+      // Not by such as `next`, or for want of room, or the clock was set back: it is counted anew.
+      this.#passedOver.delete(line);
+      this.#passedOver.set(line, { task, since: at });
+    }
+    return next;
+  }
+
+  #mayBegin(task: WaitingTask, at: number): boolean {
+    if (task.paused || !task.limits.mayBegin(at)) return false;
+    return !task.limits.limits.isolate || this.#threadsTaken < this.#threads;
+  }
+
+  // ---- What is at work
+
+  /** A run was leased as it was accepted, or again: it takes of its task's limits. */
+  #begin(n: number, held: Held, at: number): void {
+    const { limits } = held.task;
+    if (held.task.isUnlimited) return;
+    this.#held.set(n, held);
+    limits.began(held.client, held.key, at);
+    if (limits.limits.isolate) this.#threadsTaken++;
+    this.#undo.push(() => {
+      this.#held.delete(n);
+      limits.didNotBegin(held.client, held.key);
+      if (limits.limits.isolate) this.#threadsTaken--;
+    });
+  }
+
+  /** A leased run has ended, or waits again. */
+  ended(n: number): void {
+    const held = this.#held.get(n);
+    if (!held) return;
+    const { limits } = held.task;
+    this.#held.delete(n);
+    limits.ended(held.client, held.key);
+    if (limits.limits.isolate) this.#threadsTaken--;
+    this.#undo.push(() => {
+      this.#held.set(n, held);
+      limits.didNotEnd(held.client, held.key);
+      if (limits.limits.isolate) this.#threadsTaken++;
+    });
+  }
+
+  /** The span in which a task's beginnings are counted; undefined when they are not. */
+  rateSpanMs(state: string, task: string): number | undefined {
+    return this.#tasks.get(taskKey(state, task))?.limits.limits.rateLimit?.perMs;
+  }
+
+  /** When attempts of a task began before the store was opened, oldest first. */
+  restoreBegun(state: string, task: string, begun: readonly number[]): void {
+    this.#task(state, task).limits.restore(begun);
+  }
+
+  /** When the next run may begin that only its task's rate holds back; undefined when there is none. */
+  rateOpensAt(at: number): number | undefined {
+    let next: number | undefined;
+    for (const task of this.#tasks.values()) {
+      if (task.limits.limits.rateLimit === null || task.isEmpty || task.paused) continue;
+      const opens = task.limits.rateOpensAt(at);
+      if (opens > at && (next === undefined || opens < next)) next = opens;
+    }
+    return next;
+  }
+
+  // ---- What an admin says
+
+  setMode({ state, task = '' }: Scope, mode: Mode): void {
+    const key = taskKey(state, task);
+    const before = this.#modes.get(key) ?? 'run';
+    this.#applyMode(key, mode);
+    this.#undo.push(() => this.#applyMode(key, before));
+  }
+
+  #applyMode(key: string, mode: Mode): void {
+    this.#modes.set(key, mode);
+    for (const [each, task] of this.#tasks) task.paused = this.#isPaused(each);
+  }
+
+  #isPaused(key: string): boolean {
+    const stateKey = key.slice(0, key.indexOf('/') + 1);
+    return this.#modes.get(key) === 'pause' || this.#modes.get(stateKey) === 'pause';
+  }
+
+  // ---- How long it will take
+
+  ahead(n: number, { state, task: name, client, key, priority }: Place, at: number): Ahead {
+    const task = this.#task(state, name);
+    const lane = task.limits.limits.concurrencyPerKey === null ? null : key;
+    let higherOfKey = 0;
+    let higherOfClient = 0;
+    for (let higher = highestPriority; higher > priority; higher--) {
+      const line = task.line(client, higher);
+      higherOfKey += line?.sizeOf(lane) ?? 0;
+      higherOfClient += line?.size ?? 0;
+    }
+    const line = task.line(client, priority);
+    const own = line?.before(n, lane) ?? 0;
+    const ofLine = Math.max(own, line?.beforeTurn(own) ?? 0);
+    const ofTask = task.before(priority, client, ofLine);
+    let all = ofTask;
+    for (const other of this.#tasks.values()) {
+      if (other !== task && !other.isEmpty && !other.paused) all += other.before(priority, client, ofLine);
+    }
+    return {
+      key: higherOfKey + own,
+      client: higherOfClient + ofLine,
+      task: ofTask,
+      all,
+      rateOpensAt: task.limits.rateOpensAt(at, ofTask),
+      paused: task.paused,
+    };
+  }
+
+  #task(state: string, name: string): WaitingTask {
+    const key = taskKey(state, name);
+    let task = this.#tasks.get(key);
+    if (!task) {
+      // One that the server no longer has: its runs are told so when their turn comes.
+      task = new WaitingTask({ state, task: name, ...noLimits }, this.#turns);
+      task.paused = this.#isPaused(key);
+      this.#tasks.set(key, task);
+    }
+    return task;
+  }
+}
+
+/** Names that stand in URLs have no slash; what comes before it is the state's own key. */
+function taskKey(state: string, task: string): string {
+  return `${state}/${task}`;
+}

@@ -1,0 +1,184 @@
+/**
+ * What waits for one task: a line for each client and priority, and the limits that they meet.
+ */
+import TinyQueue from 'tinyqueue';
+import { highestPriority } from '../../policy.ts';
+import { Line } from './line.ts';
+import { isUnlimited, type Limits, TaskLimits } from './taskLimits.ts';
+import type { Turns } from './turns.ts';
+
+/** A line among those of its level. It has the turn that its client had then: what has changed since is found out in passing. */
+interface Entry {
+  readonly line: Line;
+  readonly turn: number;
+  readonly arrival: number;
+}
+
+/** The lines of one priority. */
+interface Level {
+  readonly lines: Map<string | null, Line>;
+  readonly order: TinyQueue<Entry>;
+  size: number;
+}
+
+/** Whose turn it is. */
+export interface Candidate {
+  task: WaitingTask;
+  line: Line;
+  n: number;
+  key: string | null;
+  turn: number;
+}
+
+export class WaitingTask {
+  readonly state: string;
+  readonly name: string;
+  readonly limits: TaskLimits;
+  /** Nothing of it has to be counted. */
+  readonly isUnlimited: boolean;
+  /** An admin has paused it. */
+  paused = false;
+  readonly #turns: Turns;
+  readonly #levels: (Level | undefined)[] = [];
+  #arrivals = 0;
+
+  constructor({ state, task, ...limits }: Limits, turns: Turns) {
+    this.state = state;
+    this.name = task;
+    this.limits = new TaskLimits(limits);
+    this.isUnlimited = isUnlimited(limits);
+    this.#turns = turns;
+  }
+
+  get isEmpty(): boolean {
+    return this.#levels.every((level) => !level || level.size === 0);
+  }
+
+  size(priority: number): number {
+    return this.#levels[priority]?.size ?? 0;
+  }
+
+  line(client: string | null, priority: number): Line | undefined {
+    return this.#levels[priority]?.lines.get(client);
+  }
+
+  add(n: number, client: string | null, key: string | null, priority: number): Line {
+    const level = this.#level(priority);
+    let line = level.lines.get(client);
+    if (!line) {
+      line = new Line(client, priority);
+      level.lines.set(client, line);
+    }
+    line.add(n, key);
+    level.size++;
+    if (!line.listed) {
+      line.listed = true;
+      level.order.push(this.#entry(line));
+    }
+    return line;
+  }
+
+  remove(n: number, client: string | null, key: string | null, priority: number): Line | undefined {
+    const level = this.#levels[priority];
+    const line = level?.lines.get(client);
+    if (!level || !line?.remove(n, key)) return undefined;
+    this.#shrink(level, line);
+    return line;
+  }
+
+  /** Takes the run of a candidate away, and gives its client's turn to the next. */
+  take({ line, key }: Candidate): void {
+    const level = this.#level(line.priority);
+    line.take(key);
+    this.#shrink(level, line);
+  }
+
+  #shrink(level: Level, line: Line): void {
+    level.size--;
+    if (line.size === 0) level.lines.delete(line.client);
+  }
+
+  /** The run of a priority whose turn it is, among those whose client and key have room. The caller knows that the task has. */
+  next(priority: number): Candidate | undefined {
+    const level = this.#levels[priority];
+    if (!level || level.size === 0) return undefined;
+    const { order } = level;
+    const passed: Entry[] = [];
+    let found: Candidate | undefined;
+    for (let entry = order.peek(); entry && !found; entry = order.peek()) {
+      const { line } = entry;
+      if (line.size === 0) {
+        line.listed = false;
+        order.pop();
+        continue;
+      }
+      const turn = this.#turns.of(line.client);
+      const next = turn === entry.turn ? this.nextOf(line) : undefined;
+      if (next) found = { ...next, turn };
+      else {
+        order.pop();
+        // One that had a turn meanwhile belongs further back; one that has no room is met again next time.
+        if (turn === entry.turn) passed.push(entry);
+        else order.push(this.#entry(line));
+      }
+    }
+    for (const entry of passed) order.push(entry);
+    return found;
+  }
+
+  /** The run of one line that may begin, whoever's turn it is. */
+  nextOf(line: Line): Candidate | undefined {
+    if (!this.limits.mayBeginFor(line.client)) return undefined;
+    const next = line.next(this.limits);
+    return next && { task: this, line, turn: this.#turns.of(line.client), ...next };
+  }
+
+  /** Some of its runs, up to `limit`: those of one client, or of all when it is undefined. */
+  some(client: string | null | undefined, limit: number): number[] {
+    const some: number[] = [];
+    for (const level of this.#levels) {
+      for (const line of level?.lines.values() ?? []) {
+        if (client === undefined || line.client === client) some.push(...line.some(limit - some.length));
+        if (some.length === limit) return some;
+      }
+    }
+    return some;
+  }
+
+  /** How many runs of this task go before one that has `own` runs of its client before it on its level. */
+  before(priority: number, client: string | null, own: number): number {
+    let before = 0;
+    for (let higher = highestPriority; higher > priority; higher--) before += this.size(higher);
+    const level = this.#levels[priority];
+    if (!level) return before + own;
+    if (level.lines.size > mostLinesCounted)
+      return before + Math.min(level.size, (own + 1) * level.lines.size);
+    const turn = this.#turns.of(client);
+    for (const line of level.lines.values()) {
+      if (line.client === client) before += Math.min(line.size, own);
+      // Clients take turns: another one has as many before it, and one more where its turn comes first.
+      else before += Math.min(line.size, this.#turns.of(line.client) < turn ? own + 1 : own);
+    }
+    return before;
+  }
+
+  #entry(line: Line): Entry {
+    return { line, turn: this.#turns.of(line.client), arrival: ++this.#arrivals };
+  }
+
+  #level(priority: number): Level {
+    let level = this.#levels[priority];
+    if (!level) {
+      level = { lines: new Map(), order: new TinyQueue([], byTurn), size: 0 };
+      this.#levels[priority] = level;
+    }
+    return level;
+  }
+}
+
+function byTurn(a: Entry, b: Entry): number {
+  return a.turn - b.turn || a.arrival - b.arrival;
+}
+
+/** Of more lines than these an estimate is made as if each had as many as it takes. */
+const mostLinesCounted = 200;
