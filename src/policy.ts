@@ -68,6 +68,12 @@ export interface TaskPolicy {
 
 export const highestPriority = 9;
 
+/**
+ * No span of time that an author gives is longer: ten years, beyond which it is a mistake in the unit. Whoever sets a timer for one
+ * must mind that Node's reach no further than `longestDelayMs` of `clock.ts`.
+ */
+export const longestSpanMs = 10 * 365 * 86_400_000;
+
 /** What holds where the author has said nothing. */
 export const defaultRetries: Retries = {
   attempts: 1,

@@ -17,6 +17,7 @@ const layers = [
       'stack.ts',
       'state.ts',
       'task.ts',
+      'taskError.ts',
       'version.ts',
     ],
     ...['importer.ts', 'packageHook.ts', 'taskFile.ts'],
