@@ -43,6 +43,17 @@ export function shown(value: string): string {
   return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value);
 }
 
+/** Any value, as an error may name it. */
+export function shownValue(value: unknown): string {
+  if (typeof value === 'string') return shown(value);
+  if (typeof value === 'bigint') return `${value}n`;
+  if (typeof value === 'function') return 'a function';
+  if (typeof value !== 'object' || value === null) return String(value);
+  // `Array`, `Date`, `Promise`: what it is says more of a mistake than what is in it.
+  const kind = Object.prototype.toString.call(value).slice(8, -1);
+  return `${/^[AO]/.test(kind) ? 'an' : 'a'} ${kind === 'Object' || kind === 'Array' ? kind.toLowerCase() : kind}`;
+}
+
 /** Names for a sentence: all of a few, or the first of many. */
 export function listed(names: readonly string[]): string {
   const few = names.slice(0, 20).join(', ');

@@ -14,6 +14,7 @@ export {
   type StateLike,
   type TaskContext,
   type TaskDefinition,
-  type TaskOptions,
   type TaskUpdate,
 } from './task.ts';
+export { FatalError, RetryError } from './taskError.ts';
+export type { RetryOptions, ScheduleOptions, TaskOptions, UniqueOptions } from './taskOptions.ts';

@@ -20,6 +20,13 @@ export type SchemaOutput<Schema> = Schema extends { readonly _zod: { readonly ou
     ? Output
     : never;
 
+/** What a zod schema takes: what callers send. */
+export type SchemaInput<Schema> = Schema extends { readonly _zod: { readonly input: infer Input } }
+  ? Input
+  : Schema extends { readonly _input: infer Input }
+    ? Input
+    : never;
+
 export type Parsed = { ok: true; value: unknown } | { ok: false; errors: FieldError[] };
 
 /** The input of one task. */

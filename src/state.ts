@@ -4,10 +4,9 @@
  */
 import { relative } from 'node:path';
 import { StartError } from './errors.ts';
-import { defaultPolicy } from './policy.ts';
+import { OptionCheck } from './optionCheck.ts';
 import { type InputSchema, toInputSchema } from './schema.ts';
 import {
-  type AnyTaskOptions,
   type DefinedState,
   declaredTasks,
   isState,
@@ -16,8 +15,10 @@ import {
   type StateDefinition,
   type TaskContext,
   type TaskDefinition,
-  taskOptionNames,
 } from './task.ts';
+import { readKeys } from './taskKey.ts';
+import { type AnyTaskOptions, taskOptionNames } from './taskOptions.ts';
+import { readPolicy } from './taskPolicy.ts';
 
 /** What stands in a URL as it is: no `/`, nothing to be escaped, and neither `.` nor `..`. */
 const namePattern = /^[A-Za-z0-9_][A-Za-z0-9_.-]*$/;
@@ -56,20 +57,21 @@ export function readState(state: unknown, origin: { name?: string; source?: stri
   const found = isClass ? tasksOfClass(state, problems) : tasksOfValue(state, problems);
   const tasks = new Map<string, TaskDefinition>();
   for (const task of found) {
-    const taskProblems = problemsOf(task);
-    const input = readInput(task, taskProblems);
-    const where = `task ${task.name} of state ${String(name)}${at(task.source)}`;
-    problems.push(...taskProblems.map((problem) => `${where}: ${problem}`));
+    const check = new OptionCheck();
+    const { options } = task;
+    const label = `task ${task.name} of state ${String(name)}`;
+    checkTask(task, check);
+    const input = readInput(options, check);
     tasks.set(task.name, {
       name: task.name,
-      description: task.options.description ?? null,
-      input,
-      policy: { ...defaultPolicy, onCrash: task.options.onCrash ?? 'retry' },
-      keyOf: () => null,
-      uniqueOf: () => null,
+      description: check.text('the description', options.description) ?? null,
+      input: input ?? null,
+      policy: readPolicy(options, { input, file: origin.source }, check),
+      ...readKeys(options, label, input !== null, check),
       source: task.source,
       run: callable(task.run, input !== null, isClass ? state : undefined),
     });
+    problems.push(...check.problems.map((problem) => `${label}${at(task.source)}: ${problem}`));
   }
   if (found.length === 0) {
     problems.push(
@@ -113,33 +115,20 @@ function tasksOfValue(state: DefinedState, problems: string[]): FoundTask[] {
   });
 }
 
-function problemsOf(task: FoundTask): string[] {
-  const { options } = task;
-  const problems: string[] = [];
+function checkTask(task: FoundTask, check: OptionCheck): void {
   const nameProblem = segmentProblem('the name of a task', task.name);
-  if (nameProblem) problems.push(nameProblem);
-  if (typeof task.run !== 'function') problems.push(`the task is ${typeof task.run}, and not a function`);
-  for (const option of Object.keys(options)) {
-    if (!(taskOptionNames as readonly string[]).includes(option)) {
-      problems.push(`there is no option ${JSON.stringify(option)}; there are: ${taskOptionNames.join(', ')}`);
-    }
-  }
-  if (options.description !== undefined && typeof options.description !== 'string') {
-    problems.push(`the description must be text, not ${typeof options.description}`);
-  }
-  if (options.onCrash !== undefined && options.onCrash !== 'retry' && options.onCrash !== 'fail') {
-    problems.push(`onCrash is 'retry' or 'fail', not ${JSON.stringify(options.onCrash)}`);
-  }
-  return problems;
+  if (nameProblem) check.refuse(nameProblem);
+  if (typeof task.run !== 'function') check.refuse(`the task is ${typeof task.run}, and not a function`);
+  check.names('', task.options, taskOptionNames);
 }
 
-function readInput(task: FoundTask, problems: string[]): InputSchema | null {
-  if (!('input' in task.options)) return null;
+/** null: the task takes no input; undefined: its schema is wrong. */
+function readInput(options: AnyTaskOptions, check: OptionCheck): InputSchema | null | undefined {
+  if (!('input' in options)) return null;
   try {
-    return toInputSchema(task.options.input);
+    return toInputSchema(options.input);
   } catch (error) {
-    problems.push(error instanceof Error ? error.message : String(error));
-    return null;
+    return check.refuse(error instanceof Error ? error.message : String(error));
   }
 }
 

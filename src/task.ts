@@ -7,8 +7,9 @@
  */
 import type { TaskPolicy } from './policy.ts';
 import type { TaskStatus } from './run.ts';
-import type { InputSchema, SchemaOutput, ZodSchema } from './schema.ts';
+import type { InputSchema, ZodSchema } from './schema.ts';
 import { callSite } from './stack.ts';
+import type { AnyTaskOptions, TaskArgs, TaskOptions } from './taskOptions.ts';
 
 const stateBrand: unique symbol = Symbol.for('spyglass-tasks.state');
 const taskBrand: unique symbol = Symbol.for('spyglass-tasks.task');
@@ -45,22 +46,6 @@ export interface TaskContext {
   /** Resolves after `ms` milliseconds; rejects with `signal.reason` as soon as the signal is aborted. */
   sleep(ms: number): Promise<void>;
 }
-
-/** Options of a task, the same for `@monitoredBackgroundTask({...})` and `defineTask({...}, fn)`. */
-export interface TaskOptions<Schema extends ZodSchema | undefined = undefined> {
-  /** A sentence for the catalogue and `/docs`. */
-  description?: string;
-  /** A zod schema (4 or 3) of what callers send; what it gives is the task's second argument. Default: no input. */
-  input?: Schema;
-  /** When the server dies while the task runs: run it again, up to 3 deaths, or end in `Error`. Default: `'retry'`. */
-  onCrash?: 'retry' | 'fail';
-}
-
-/** The names of all options, to refuse a misspelt one of an author whom no compiler checks. */
-export const taskOptionNames = ['description', 'input', 'onCrash'] as const satisfies (keyof TaskOptions)[];
-
-/** What follows the context among a task's parameters: the parsed input when there is a schema. */
-export type TaskArgs<Schema> = [Schema] extends [ZodSchema] ? [args: SchemaOutput<Schema>] : [];
 
 /** A task, ready to be executed. */
 export interface TaskDefinition {
@@ -117,9 +102,6 @@ export interface DefinedTask {
   readonly run: (...args: never[]) => unknown;
   readonly source: string | null;
 }
-
-/** Options as they are read back: whatever the author gave. */
-export type AnyTaskOptions = TaskOptions<ZodSchema | undefined>;
 
 /** A decorated method, as it is kept on its class. */
 export interface TaskDeclaration {

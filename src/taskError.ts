@@ -2,6 +2,7 @@
  * What an author throws to say whether a failed attempt is followed by another. There can be a second copy of this module,
  * as of `task.ts`, so what an error wishes is kept on it under a `Symbol.for` key that every copy knows.
  */
+import { shownValue } from './errors.ts';
 import { longestSpanMs } from './policy.ts';
 import type { RetryWish } from './run.ts';
 
@@ -52,8 +53,4 @@ export function retryWish(thrown: unknown): RetryWish | undefined {
 
 function isSpan(value: unknown): value is number {
   return typeof value === 'number' && value >= 0 && value <= longestSpanMs;
-}
-
-function shownValue(value: unknown): string {
-  return typeof value === 'string' ? JSON.stringify(value) : String(value);
 }

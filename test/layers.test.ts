@@ -11,13 +11,18 @@ const layers = [
   [
     ...[
       'config.ts',
+      'cron.ts',
       'engine.ts',
+      'optionCheck.ts',
       'policy.ts',
       'registry.ts',
       'stack.ts',
       'state.ts',
       'task.ts',
       'taskError.ts',
+      'taskKey.ts',
+      'taskOptions.ts',
+      'taskPolicy.ts',
       'version.ts',
     ],
     ...['importer.ts', 'packageHook.ts', 'taskFile.ts'],

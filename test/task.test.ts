@@ -352,7 +352,7 @@ describe('a state is refused, with all that is wrong with it, when', () => {
         new RegExp(`^task choice of state wrong ${place}: onCrash is 'retry' or 'fail', not "restart"`),
       ),
       expect.stringMatching(
-        new RegExp(`^task text of state wrong ${place}: the description must be text, not number`),
+        new RegExp(`^task text of state wrong ${place}: the description must be text, not 5`),
       ),
       expect.stringMatching(
         new RegExp(`^task schema of state wrong ${place}: The input is an object of zod schemas`),
