@@ -17,7 +17,7 @@ export function readKeys(options: AnyTaskOptions, task: string, hasInput: boolea
   if (keyOf && options.concurrencyPerKey === undefined) {
     check.refuse('key has no effect without concurrencyPerKey: give that as well, or leave out key');
   }
-  if (!keyOf && options.concurrencyPerKey !== undefined) {
+  if (options.key === undefined && options.concurrencyPerKey !== undefined) {
     check.refuse('concurrencyPerKey needs a key: key: (args) => args.customer, say');
   }
   const unique = readUnique(options.unique, task, hasInput, check);
@@ -44,8 +44,8 @@ function readUnique(
     check.refuse(`unique.whileActive is true where it is given, not ${shownValue(unique.whileActive)}`);
   }
   if ((unique.whileActive === undefined) === (unique.forMs === undefined)) {
-    const given = unique.forMs === undefined ? 'neither' : 'both';
-    check.refuse(`unique takes either whileActive: true or forMs, and ${given} is given`);
+    const given = unique.forMs === undefined ? 'neither is' : 'both are';
+    check.refuse(`unique takes either whileActive: true or forMs, and ${given} given`);
   }
   return keyOf && { keyOf, forMs };
 }

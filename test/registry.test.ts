@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { z as z3 } from 'zod3';
+import { defaultPolicy } from '../src/policy.ts';
 import { loadRegistry, Registry } from '../src/registry.ts';
 import {
   defineState,
@@ -11,6 +12,7 @@ import {
   monitoredBackgroundTask,
   type TaskContext,
 } from '../src/task.ts';
+import { retryWish } from '../src/taskError.ts';
 import { loadApart, makeProject } from './fixtures/project.ts';
 
 const context = {} as TaskContext;
@@ -188,6 +190,37 @@ describe('a folder of task files', () => {
     expect((await loadRegistry(project.tasks)).states().map(({ name }) => name)).toEqual(['here']);
   });
 
+  it.each([{ type: 'module' as const }, {}])(
+    'tells by what a task throws whether it is tried again, whichever copy of the package it has: %j',
+    async (options) => {
+      const file = `
+        import { defineState, defineTask, FatalError, RetryError } from 'spyglass-tasks';
+        export const state = defineState('a', {
+          never: defineTask({}, () => { throw new FatalError('no'); }),
+          later: defineTask({ retries: { attempts: 2 } }, () => { throw new RetryError(5000); }),
+        });`;
+      using project = makeProject({ 'a.ts': file }, options);
+      const registry = await loadRegistry(project.tasks);
+      const wish = (task: string) => {
+        try {
+          return registry.task('a', task)?.run(context, undefined);
+        } catch (thrown) {
+          return retryWish(thrown);
+        }
+      };
+      expect(wish('never')).toBe('never');
+      expect(wish('later')).toEqual({ afterMs: 5000 });
+    },
+  );
+
+  it('may have isolated tasks, which need the file that the folder gives', async () => {
+    const isolated = stateFile('A', '1').replace('Task()', 'Task({ isolate: true, memoryMb: 64 })');
+    using project = makeProject({ 'a.ts': isolated }, { type: 'module' });
+    const registry = await loadRegistry(project.tasks);
+    expect(registry.task('a', 'task1')?.policy).toMatchObject({ isolate: true, memoryMb: 64 });
+    expect(registry.state('a')?.source).toBe(join(project.tasks, 'a.ts'));
+  });
+
   it('takes schemas of zod 3 and of zod 4, of whatever copy the project has', async () => {
     const file = (zod: string) => `
       import { z } from '${zod}';
@@ -318,6 +351,18 @@ describe('a folder of task files is refused, naming file and reason, when', () =
     );
   });
 
+  it('an option of a task is wrong', async () => {
+    const file = stateFile('A', '1').replace(
+      'Task()',
+      "Task({ timeoutMs: '5s', schedule: [{ cron: '0 25 * * *' }] })",
+    );
+    const message = await refusal({ 'a.ts': file });
+    expect(message).toMatch(
+      /tasks\/a\.ts: task task1 of state a \(.*a\.ts:\d+\): timeoutMs is a whole number of milliseconds/,
+    );
+    expect(message).toMatch(/tasks\/a\.ts: task task1 of state a \(.*a\.ts:\d+\): schedule\[0\]\.cron: /);
+  });
+
   it('its tsconfig.json cannot be read', async () => {
     using project = makeProject({
       'a.ts': stateFile('A', '1'),
@@ -433,6 +478,24 @@ describe('a registry', () => {
       expect(registry.task('person', name)).toBeUndefined();
       expect(registry.task(name, 'greet')).toBeUndefined();
     }
+  });
+
+  it('gives the policies of all tasks, and the default for one that is served no more', () => {
+    const registry = new Registry();
+    registry.add(
+      defineState('mail', {
+        send: defineTask({ concurrency: 2 }, () => {}),
+        sort: defineTask({ onCrash: 'fail' }, () => {}),
+      }),
+    );
+    const policies = registry.policies();
+    const send = { ...defaultPolicy, concurrency: 2 };
+    expect(policies.of('mail', 'send')).toEqual(send);
+    expect(policies.of('mail', 'gone')).toEqual(defaultPolicy);
+    expect(policies.all()).toEqual([
+      { state: 'mail', task: 'send', policy: send },
+      { state: 'mail', task: 'sort', policy: { ...defaultPolicy, onCrash: 'fail' } },
+    ]);
   });
 
   it('refuses a second state of the same name, wherever it comes from', () => {
