@@ -2,11 +2,11 @@
  * The engine seam: what queues, leases, executes and remembers runs. One interface, one sentence a method; every engine
  * passes the one conformance suite in `test/engine/`.
  */
-import type { Schedule } from './policy.ts';
+import type { RunKeys, Schedule } from './policy.ts';
 import type { Outcome, Run, RunEvent, Standing } from './run.ts';
 
 /** A start that has been validated. */
-export interface StartRequest {
+export interface StartRequest extends RunKeys {
   state: string;
   task: string;
   /** Id of the client token, null for direct access. */
@@ -19,11 +19,7 @@ export interface StartRequest {
   priority?: number;
   /** What each attempt may take, where the caller wants less than the author gives. */
   timeoutMs?: number;
-  /** What the task's `key` made of the input: for `concurrencyPerKey`. */
-  key?: string;
-  /** Another start of the task by the same client with the same key gets this run instead: for `forMs`, null for as long as it is active. */
-  unique?: { key: string; forMs: number | null };
-  /** The same, for 24 h, as the caller wants it; another `fingerprint` under the same key is a conflict. */
+  /** As `unique`, for 24 h, as the caller wants it; another `fingerprint` under the same key is a conflict. */
   idempotency?: { key: string; fingerprint: string };
   /** The run that this one does again. */
   retryOf?: string;

@@ -104,6 +104,16 @@ export interface Policies {
   /** That of a task which is no longer served is the default. */
   of(state: string, task: string): TaskPolicy;
   all(): readonly { state: string; task: string; policy: TaskPolicy }[];
+  /** What the task's `key` and `unique` make of an input (JSON text, or null for no body) that it accepts. */
+  keysOf(state: string, task: string, input: string | null): RunKeys;
+}
+
+/** The keys of one run; left out where the task has none. */
+export interface RunKeys {
+  /** For `concurrencyPerKey`. */
+  key?: string;
+  /** Another start of the task by the same client with the same key gets this run instead: for `forMs`, null for as long as it is active. */
+  unique?: { key: string; forMs: number | null };
 }
 
 /** How long a run waits after its `failures`-th failure. `random` is from 0 to 1. */

@@ -5,7 +5,7 @@ import { readdir, stat } from 'node:fs/promises';
 import { basename, extname, join, resolve } from 'node:path';
 import { StartError } from './errors.ts';
 import type { JsonSchema } from './jsonSchema.ts';
-import { defaultPolicy, type Policies } from './policy.ts';
+import { defaultPolicy, type Policies, type RunKeys } from './policy.ts';
 import { readState, shortPath } from './state.ts';
 import { declaredTasks, isState, type StateDefinition, type StateLike, type TaskDefinition } from './task.ts';
 import { type ImportTaskFile, importFailure, taskFileImport } from './taskFile.ts';
@@ -67,7 +67,11 @@ export class Registry {
     const all = this.states().flatMap((state) =>
       [...state.tasks.values()].map(({ name, policy }) => ({ state: state.name, task: name, policy })),
     );
-    return { of: (state, task) => this.task(state, task)?.policy ?? defaultPolicy, all: () => all };
+    return {
+      of: (state, task) => this.task(state, task)?.policy ?? defaultPolicy,
+      all: () => all,
+      keysOf: (state, task, input) => keysOf(this.task(state, task), input),
+    };
   }
 
   catalogue(): Catalogue {
@@ -83,6 +87,14 @@ export class Registry {
     }));
     return { states };
   }
+}
+
+function keysOf(task: TaskDefinition | undefined, input: string | null): RunKeys {
+  const parsed = task?.input?.parse(input === null ? undefined : JSON.parse(input));
+  if (!task || parsed?.ok === false) return {};
+  const key = task.keyOf(parsed?.value);
+  const unique = task.uniqueOf(parsed?.value);
+  return { ...(key !== null && { key }), ...(unique && { unique }) };
 }
 
 /**

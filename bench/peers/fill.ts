@@ -15,7 +15,7 @@ const keepMs = 86_400_000;
 /** Answers the ids of a thousand of the runs that were started directly, from the oldest to the newest. */
 async function fill({ data, runs }: { data: string; runs: number }): Promise<string[]> {
   const config = { data, concurrency: 2 * batchRuns, threads: 4, keepMs, keepRuns: runs };
-  const policies = { of: () => defaultPolicy, all: () => [] };
+  const policies = { of: () => defaultPolicy, all: () => [], keysOf: () => ({}) };
   const engine = new SqliteEngine(config, { clock: systemClock, log: () => {}, policies });
   await engine.open();
   engine.start(async () => ({ kind: 'completed', result: 'Matt, 25' }));

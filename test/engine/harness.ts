@@ -65,7 +65,7 @@ export function sqliteFactory(driver: DriverName): EngineFactory {
             {
               clock,
               log: () => {},
-              policies: { of: () => ({ ...defaultPolicy, ...policy }), all: () => [] },
+              policies: { of: () => ({ ...defaultPolicy, ...policy }), all: () => [], keysOf: () => ({}) },
               driver,
             },
           );

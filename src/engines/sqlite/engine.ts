@@ -31,9 +31,10 @@ import { closingEvents, openingEvents } from './history.ts';
 import { Leaser } from './leaser.ts';
 import { Modes } from './modes.ts';
 import { Progress } from './progress.ts';
-import type { NewRun, RunWish } from './protocol.ts';
+import type { Accepted, NewRun, RunWish } from './protocol.ts';
 import { RunReader } from './runReader.ts';
 import { RunTimes } from './runTimes.ts';
+import { Scheduler } from './scheduler.ts';
 import { StoreClient, unavailable } from './storeClient.ts';
 import { isUnlimited } from './taskLimits.ts';
 import { SqliteTokenStore } from './tokenStore.ts';
@@ -66,6 +67,7 @@ export class SqliteEngine implements Engine {
   readonly #leaser: Leaser;
   readonly #estimates: Estimates;
   readonly #reader: RunReader;
+  readonly #scheduler: Scheduler;
   readonly #modes = new Modes();
   #emit: (event: RunEvent) => void = () => {};
   #lastN = 0;
@@ -116,6 +118,11 @@ export class SqliteEngine implements Engine {
       emit,
       trouble: () => this.#trouble,
     });
+    this.#scheduler = new Scheduler({
+      ...parts,
+      store: this.#store,
+      occur: (key, occurrence, request) => this.#occur(key, occurrence, request),
+    });
     this.#estimates = new Estimates(parts, config, this.#leaser.live, times);
     this.#reader = new RunReader(parts.clock, this.#store, this.#leaser.live, this.#estimates);
   }
@@ -130,9 +137,10 @@ export class SqliteEngine implements Engine {
     this.#leaser.open(ready.pending);
     this.#modes.replace(ready.modes);
     this.tokens.replace(ready.tokens);
+    const opened = this.#scheduler.open();
     this.#recovered = Promise.all(ready.interrupted.map((row) => this.#leaser.recover(row)));
     // A full disk takes these later. Reads, and the reason for refusing starts, are not to wait for that.
-    await Promise.race([this.#recovered, this.#inTrouble()]);
+    await Promise.race([Promise.all([this.#recovered, opened]), this.#inTrouble()]);
     this.#progress.start();
   }
 
@@ -145,31 +153,53 @@ export class SqliteEngine implements Engine {
 
   start(execute: Execute): void {
     this.#leaser.start(execute);
+    this.#scheduler.start();
   }
 
   // ---- Accepting
 
   async accept(requests: readonly StartRequest[]): Promise<Acceptance[]> {
     if (this.#trouble !== null) throw unavailable(this.#trouble);
-    const at = this.#parts.clock.now();
     for (const request of requests) this.#refuseDrained(request);
+    const acceptances = await this.#accept(requests, (runs) => this.#store.write({ op: 'accept', runs }));
+    if (acceptances !== 'conflict') return acceptances;
+    throw new KeyConflictError(
+      'This Idempotency-Key was used before, for another input. Send a new key, or the same input again.',
+    );
+  }
+
+  async #accept<Refusal extends string>(
+    requests: readonly StartRequest[],
+    commit: (runs: NewRun[]) => Promise<Exclude<Accepted, string> | Refusal>,
+  ): Promise<Acceptance[] | Refusal> {
+    const at = this.#parts.clock.now();
     const runs = requests.map((request) => this.#newRun(request, at));
     const leased = runs.filter((run) => run.leased).length;
-    const added = await this.#store
-      .write({ op: 'accept', runs })
-      .finally(() => this.#leaser.unreserve(leased));
-    if (added === 'conflict') {
-      throw new KeyConflictError(
-        'This Idempotency-Key was used before, for another input. Send a new key, or the same input again.',
-      );
-    }
-    const waiting = added.waiting[Symbol.iterator]();
+    const accepted = await commit(runs).finally(() => this.#leaser.unreserve(leased));
+    if (typeof accepted === 'string') return accepted;
+    const waiting = accepted.waiting[Symbol.iterator]();
     return runs.map((run, place) => {
-      const known = added.known.get(place);
+      const known = accepted.known.get(place);
       if (known) return { run: this.#reader.asRun(known), deduplicated: true };
       const ahead = run.leased ? undefined : (waiting.next().value as Ahead | null | undefined);
       return { run: this.#accepted(run, ahead), deduplicated: false };
     });
+  }
+
+  /** The run of a schedule's occurrence: its id, or undefined where it has had one, or is to have none. */
+  async #occur(key: string, occurrence: number, request: StartRequest): Promise<string | undefined> {
+    const { state, task } = request;
+    if (this.#modes.isDrained(state, task)) {
+      this.#parts.log('info', 'An occurrence of a schedule was left out: its task is being drained', {
+        state,
+        task,
+      });
+      return undefined;
+    }
+    const acceptances = await this.#accept([request], ([run]) =>
+      this.#store.write({ op: 'occur', key, occurrence, run: run as NewRun }),
+    );
+    return typeof acceptances === 'string' ? undefined : acceptances[0]?.run.snapshot.task_id;
   }
 
   #refuseDrained({ state, task }: StartRequest): void {
@@ -309,7 +339,7 @@ export class SqliteEngine implements Engine {
   }
 
   async schedules(): Promise<ScheduleState[]> {
-    return [];
+    return this.#scheduler.states();
   }
 
   // ---- The engine's own life
@@ -334,6 +364,7 @@ export class SqliteEngine implements Engine {
   }
 
   drain(graceMs: number): Promise<void> {
+    this.#scheduler.stop();
     return this.#leaser.drain(graceMs);
   }
 

@@ -124,8 +124,8 @@ export interface WriteAnswers {
   cancelAll: { ended: Row[]; leased: string[]; more: boolean };
   setMode: ScopeMode[];
   seeSchedules: Row[];
-  /** False: it had one. */
-  occur: boolean;
+  /** `occurred`: it had one. */
+  occur: Accepted | 'occurred';
   createToken: true;
   revokeToken: ClientToken | undefined;
 }

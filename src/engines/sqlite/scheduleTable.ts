@@ -26,13 +26,20 @@ export class ScheduleTable {
     return rows.filter(({ key }) => known.has(key as string));
   }
 
-  /** Takes note that the occurrence at `at` has got the run `id`. False: it, or a later one, had one before. */
-  occur(key: string, at: number, id: string): boolean {
+  /** Whether the occurrence at `at`, or a later one, has had its run. */
+  hasOccurred(key: string, at: number): boolean {
     return (
-      this.#statements.run(
-        'UPDATE schedules SET since = ?, last_at = ?, last_id = ? WHERE key = ? AND since < ?',
-        [at, at, id, key, at],
-      ) > 0
+      this.#statements.get('SELECT 1 FROM schedules WHERE key = ? AND since >= ?', [key, at]) !== undefined
     );
+  }
+
+  /** Takes note that the occurrence at `at` has got the run `id`. */
+  occur(key: string, at: number, id: string): void {
+    this.#statements.run('UPDATE schedules SET since = ?, last_at = ?, last_id = ? WHERE key = ?', [
+      at,
+      at,
+      id,
+      key,
+    ]);
   }
 }

@@ -178,10 +178,8 @@ export class Store {
         return this.modes.all();
       case 'seeSchedules':
         return this.#schedules.see(operation.keys, operation.at);
-      case 'occur': {
-        const { key, occurrence, run } = operation;
-        return this.#schedules.occur(key, occurrence, run.id) && this.#accept([run]) !== 'conflict';
-      }
+      case 'occur':
+        return this.#occur(operation.key, operation.occurrence, operation.run);
       case 'createToken':
         insertToken(this.#database, operation.token);
         return true;
@@ -215,6 +213,14 @@ export class Store {
       isDelayed(run) ? null : this.#waiting.ahead(run.n, placeOfNew(run), run.at),
     );
     return { known, waiting: ahead };
+  }
+
+  #occur(key: string, occurrence: number, run: NewRun): WriteAnswers['occur'] {
+    if (this.#schedules.hasOccurred(key, occurrence)) return 'occurred';
+    const accepted = this.#accept([run]);
+    const known = accepted === 'conflict' ? undefined : accepted.known.get(0);
+    this.#schedules.occur(key, occurrence, (known?.row.id as string | undefined) ?? run.id);
+    return accepted;
   }
 
   #insert(run: NewRun): void {
