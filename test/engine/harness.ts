@@ -9,7 +9,7 @@ import { type Clock, systemClock } from '../../src/clock.ts';
 import type { AttemptContext, Engine, Execute, LeasedRun, StartRequest } from '../../src/engine.ts';
 import type { DriverName } from '../../src/engines/sqlite/driver.ts';
 import { SqliteEngine } from '../../src/engines/sqlite/engine.ts';
-import { defaultPolicy, type TaskPolicy } from '../../src/policy.ts';
+import { defaultPolicy, type Policies, type TaskPolicy } from '../../src/policy.ts';
 import { isTerminal, type Outcome, type Run, type RunEvent, type Snapshot } from '../../src/run.ts';
 import type { TokenStore } from '../../src/token.ts';
 
@@ -20,6 +20,8 @@ export interface EngineSettings {
   keepRuns: number;
   /** Of every task; default: what holds where the author has said nothing. */
   policy: Partial<TaskPolicy>;
+  /** Of tasks of the state `lab`, by their names. */
+  policies: Record<string, Partial<TaskPolicy>>;
   clock: Clock;
 }
 
@@ -58,6 +60,7 @@ export function sqliteFactory(driver: DriverName): EngineFactory {
             keepMs = 30 * 86_400_000,
             keepRuns = 1_000_000,
             policy = {},
+            policies = {},
             clock = systemClock,
           } = settings;
           const engine = new SqliteEngine(
@@ -65,7 +68,7 @@ export function sqliteFactory(driver: DriverName): EngineFactory {
             {
               clock,
               log: () => {},
-              policies: { of: () => ({ ...defaultPolicy, ...policy }), all: () => [], keysOf: () => ({}) },
+              policies: policiesOf(policy, policies),
               driver,
             },
           );
@@ -75,6 +78,15 @@ export function sqliteFactory(driver: DriverName): EngineFactory {
     },
   };
 }
+
+function policiesOf(common: Partial<TaskPolicy>, own: EngineSettings['policies']): Policies {
+  const of = (_state: string, task: string) => ({ ...defaultPolicy, ...common, ...own[task] });
+  const all = Object.keys(own).map((task) => ({ state: 'lab', task, policy: of('lab', task) }));
+  return { of, all: () => all, keysOf: () => ({}) };
+}
+
+/** What is out of the ordinary about a start. */
+export type RequestOptions = Partial<Omit<StartRequest, 'task' | 'input'>> & { input?: unknown };
 
 /** An opened engine with everything it said, closed when the test ends. */
 export class Bench {
@@ -106,19 +118,13 @@ export class Bench {
     return bench;
   }
 
-  async start(
-    task: string,
-    options: { client?: string | null; input?: unknown; state?: string } = {},
-  ): Promise<Run> {
+  async start(task: string, options: RequestOptions = {}): Promise<Run> {
     return (await this.startAll([this.request(task, options)]))[0] as Run;
   }
 
-  request(
-    task: string,
-    options: { client?: string | null; input?: unknown; state?: string } = {},
-  ): StartRequest {
-    const input = options.input === undefined ? null : JSON.stringify(options.input);
-    return { state: options.state ?? 'lab', task, client: options.client ?? null, input };
+  request(task: string, options: RequestOptions = {}): StartRequest {
+    const { state = 'lab', client = null, input, ...more } = options;
+    return { state, task, client, input: input === undefined ? null : JSON.stringify(input), ...more };
   }
 
   async startAll(requests: readonly StartRequest[]): Promise<Run[]> {
