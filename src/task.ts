@@ -33,11 +33,11 @@ export interface TaskContext {
   readonly id: string;
   readonly state: string;
   readonly task: string;
-  /** 1 for the first try; higher when an earlier one was interrupted. */
+  /** 1 for the first try; one more each time that the run is begun, whether the last attempt failed or was interrupted. */
   readonly attempt: number;
   /** The label of the client token that the run was started with; null without a label, and for direct access. */
   readonly client: string | null;
-  /** Aborted on cancel and shutdown. A task that heeds it throws `signal.reason`, as `sleep` does. */
+  /** Aborted on cancel, on shutdown and when time is over. A task that heeds it throws `signal.reason`, as `sleep` does. */
   readonly signal: AbortSignal;
   /** Tells watchers how far the run is. Resolves at once: it never waits for a disk or a slow watcher. */
   update(update: TaskUpdate): Promise<void>;

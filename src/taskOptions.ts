@@ -1,12 +1,14 @@
 /**
- * What an author may say about a task besides its function. `taskPolicy.ts` checks it and makes of it what an engine is asked to keep to.
+ * What an author may say about a task besides its function. `taskPolicy.ts` checks it, and makes of it what an engine is asked to
+ * keep to.
  */
 import type { RateLimit } from './policy.ts';
 import type { SchemaInput, SchemaOutput, ZodSchema } from './schema.ts';
 
 /**
- * Options of a task, the same for `@monitoredBackgroundTask({...})` and `defineTask({...}, fn)`. Durations are whole milliseconds, up to
- * ten years. A value that is not allowed stops the server from starting, with a sentence that says why.
+ * Options of a task, the same for `@monitoredBackgroundTask({...})` and `defineTask({...}, fn)`. Durations are whole milliseconds,
+ * 1 to ten years; other numbers are whole, 1 to 1,000,000, unless it is said otherwise. A value that is not allowed stops the server
+ * from starting, with a sentence that says why.
  */
 export interface TaskOptions<Schema extends ZodSchema | undefined = undefined> {
   /** A sentence for the catalogue and `/docs`. */
@@ -46,8 +48,7 @@ export interface TaskOptions<Schema extends ZodSchema | undefined = undefined> {
   /** No more than `max` attempts begin within any `perMs` milliseconds; others wait. Further attempts of a run count. Default: no limit. */
   rateLimit?: RateLimit;
   /**
-   * What belongs together, for `concurrencyPerKey`: a customer's id, say. Called at each start with what the schema gives. A text
-   * of 1 to 512 characters.
+   * What belongs together, for `concurrencyPerKey`, without which it has no effect: a customer's id, say. Default: none.
    */
   key?: KeyFunction<Schema>;
   /**
@@ -79,9 +80,9 @@ export interface RetryOptions {
   attempts: number;
   /** `'exponential'` doubles the wait with each failure, `'fixed'` does not. Default: `'exponential'`. */
   backoff?: 'fixed' | 'exponential';
-  /** The wait after the first failure. Default: 1,000. */
+  /** The wait after the first failure; may be 0. Default: 1,000. */
   delayMs?: number;
-  /** No wait is longer; at least `delayMs`. Default: one hour, or `delayMs` where that is more. */
+  /** No wait that `retries` makes is longer; at least `delayMs`. Default: one hour, or `delayMs` where that is more. */
   maxDelayMs?: number;
   /**
    * `'full'`: each wait is drawn between 0 and what it would be, so that runs which failed together do not come back together.
@@ -90,13 +91,16 @@ export interface RetryOptions {
   jitter?: 'full' | 'none';
 }
 
-/** Makes a key of the parsed input; of a task without input it has no parameter. What it throws is thrown to whoever starts the run. */
+/**
+ * Makes a key of what the schema gives; for a task without input it has no parameter. It is called at each start: quick, and without
+ * side effects. Where it throws, or gives anything but a text of 1 to 512 characters, nothing is started.
+ */
 export type KeyFunction<Schema extends ZodSchema | undefined> = (...args: TaskArgs<Schema>) => string;
 
 /** How long a key holds: as long as its run is active, or for a time. */
 export type UniqueOptions<Schema extends ZodSchema | undefined = undefined> =
   | {
-      /** What must not be there twice. A text of 1 to 512 characters. */
+      /** What must not be there twice. */
       key: KeyFunction<Schema>;
       /** Until the run has ended. */
       whileActive: true;
@@ -115,8 +119,11 @@ export type ScheduleOptions<Schema extends ZodSchema | undefined = undefined> = 
 
 export interface ScheduleTimes {
   /**
-   * Minute, hour, day of the month, month, day of the week; or six fields, with the seconds before them. `L` is the last day of a month, `MON#2` its
-   * second Monday. With both a day of the month and one of the week, either will do. `cron.ts` says what happens when the clock changes.
+   * Minute, hour, day of the month, month, day of the week; or six fields, with the seconds before them. `L` is the last day of a
+   * month, `MON#2` its second Monday. With both a day of the month and one of the week, either will do.
+   *
+   * When the clock changes, a pattern that names hours occurs once for each of its wall times: the first time where there are two of
+   * one, and after the gap where there is none. A pattern of every hour (`*`) goes by elapsed time.
    */
   cron: string;
   /** An IANA name, such as `'Europe/Berlin'`. Default: `'UTC'`. */

@@ -12,11 +12,12 @@ import { promisify } from 'node:util';
 import ts from 'typescript';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { z } from 'zod';
+import { nextOccurrence } from '../../src/cron.ts';
 import { loadRegistry } from '../../src/registry.ts';
 import { isTerminal, type Snapshot } from '../../src/run.ts';
 import { toInputSchema } from '../../src/schema.ts';
 import { defineTask, type TaskContext } from '../../src/task.ts';
-import { taskOptionNames } from '../../src/taskOptions.ts';
+import { type RetryOptions, type ScheduleOptions, taskOptionNames } from '../../src/taskOptions.ts';
 import { makeProject } from '../fixtures/project.ts';
 import { type Embedded, embed } from '../support/embedded.ts';
 import { requireCommand } from '../support/requires.ts';
@@ -81,6 +82,72 @@ describe('The files of docs/writing-tasks.md', () => {
       const run = await cancelled(url, 'download/task', task, input);
       expect([task, run.status]).toEqual([task, 'Cancelled']);
     }
+  });
+});
+
+describe('The options of docs/writing-tasks.md do what it says:', () => {
+  test('retries, FatalError and RetryError', async () => {
+    const { url } = await served();
+    const paid = await end(url, 'bank/task', 'pay', { iban: 'DE02120300000000202051', cents: 990 });
+    expect(paid).toMatchObject({ status: 'Completed', result: 'paid', attempt: 3 });
+    const refused = await end(url, 'bank/task', 'pay', { iban: 'XX00', cents: 990 });
+    const error = { name: 'FatalError', message: 'There is no account XX00' };
+    expect(refused).toMatchObject({ status: 'Error', error, attempt: 1 });
+  });
+
+  test('timeoutMs, heartbeatMs and expiresInMs', async () => {
+    const { url } = await served();
+    const [page, archive, price] = await Promise.all(
+      ['page', 'archive', 'price'].map((task) => end(url, 'scan/task', task)),
+    );
+    const timeout = {
+      name: 'TimeoutError',
+      message: 'The attempt took longer than its time limit of 300 ms',
+    };
+    expect(page).toMatchObject({ status: 'Error', error: timeout, attempt: 2 });
+    const hung = { name: 'TimeoutError', message: 'The attempt said nothing, by update or log, for 300 ms' };
+    expect(archive).toMatchObject({ status: 'Error', error: hung, attempt: 1 });
+    expect(price).toMatchObject({ status: 'Completed', result: 9.9 });
+  });
+
+  test('priority, concurrency, rateLimit and key', async () => {
+    const { url } = await served();
+    const letter = { customer: 'Ann', text: 'hello' };
+    const tasks = ['preview', 'print', 'post', 'file', 'translate'];
+    const runs = await Promise.all(tasks.map((task) => end(url, 'letters/task', task, letter)));
+    expect(runs.map(({ result }) => result)).toEqual(['HELLO', 5, 'posted', 'filed under Ann', 'hello']);
+    const twice = [start(url, 'letters/task', 'file', letter), start(url, 'letters/task', 'file', letter)];
+    const waiting = (await Promise.all(twice)).filter(({ status }) => status === 'Pending');
+    expect(waiting).toHaveLength(1);
+  });
+
+  test('unique', async () => {
+    const { url } = await served();
+    const ids = new Set<string>();
+    for (const email of ['ann@example.com', 'ann@example.com', 'ben@example.com']) {
+      ids.add((await end(url, 'search/task', 'welcome', { email })).task_id);
+    }
+    expect(ids.size).toBe(2);
+    const first = await start(url, 'search/task', 'reindex');
+    expect((await start(url, 'search/task', 'reindex')).task_id).toBe(first.task_id);
+    await until(url, 'search/task', first.task_id, ({ status }) => isTerminal(status));
+    expect((await start(url, 'search/task', 'reindex')).task_id).not.toBe(first.task_id);
+  });
+
+  test('schedule', async () => {
+    const { root } = project(files);
+    const send = (await loadRegistry(join(root, 'tasks'))).task('report', 'send');
+    expect(send?.policy.schedules).toEqual([
+      { cron: '0 6 * * MON-FRI', timeZone: 'Europe/Berlin', input: null, catchUp: 'none' },
+      { cron: '0 6 1 * *', timeZone: 'Europe/Berlin', input: '{"days":30}', catchUp: 'one' },
+    ]);
+    const { url } = await served();
+    expect(await end(url, 'report/task', 'send')).toMatchObject({ result: 'sent, of 1 days' });
+  });
+
+  test('isolate', async () => {
+    const { url } = await served();
+    expect(await end(url, 'sieve/task', 'count', { below: 100 })).toMatchObject({ result: 25 });
   });
 });
 
@@ -249,8 +316,55 @@ describe('The results', () => {
 
 describe('The document names', () => {
   test('every option of a task', () => {
-    const named = document.table('option', 'default', '').map(([option]) => code(option as string));
+    const named = document
+      .table('option', 'default', 'what it says')
+      .map(([option]) => code(option as string));
     expect(named).toEqual(taskOptionNames);
+  });
+
+  test('every part of retries, and of an entry of schedule', () => {
+    const parts: Record<keyof RetryOptions, true> = {
+      attempts: true,
+      backoff: true,
+      delayMs: true,
+      maxDelayMs: true,
+      jitter: true,
+    };
+    const entry: Record<keyof ScheduleOptions, true> = {
+      cron: true,
+      timeZone: true,
+      args: true,
+      catchUp: true,
+    };
+    const named = (what: string) =>
+      document.table(what, 'default', 'what it says').map(([name]) => code(name as string));
+    expect(named('of `retries`')).toEqual(Object.keys(parts));
+    expect(named('of an entry')).toEqual(Object.keys(entry));
+  });
+
+  test('when a schedule occurs as the clock changes', () => {
+    const occurs = (cron: string, from: string) => {
+      const at = nextOccurrence({ cron, timeZone: 'Europe/Berlin' }, Date.parse(from));
+      return new Date(at as number).toISOString().slice(11, 16);
+    };
+    const rows = document.table(
+      'the hour field',
+      'the clock goes forward: a time that does not exist',
+      'the clock goes back: a time that there is twice',
+    );
+    const [named, hourly] = rows.map(([field]) => /`(.+)`/.exec(field as string)?.[1] ?? '') as [
+      string,
+      string,
+    ];
+    // 03:00 in summer is 01:00 UTC; 02:30 is 00:30 UTC, and then 01:30 UTC.
+    expect(occurs(named, '2026-03-29T00:00Z')).toBe('01:00');
+    expect(occurs(named, '2026-10-25T00:00Z')).toBe('00:30');
+    expect(occurs(named, '2026-10-25T00:30Z')).toBe('01:30');
+    expect(nextOccurrence({ cron: named, timeZone: 'Europe/Berlin' }, Date.parse('2026-10-25T00:30Z'))).toBe(
+      Date.parse('2026-10-26T01:30Z'),
+    );
+    expect(occurs(hourly, '2026-03-29T00:30Z')).toBe('01:30');
+    expect(occurs(hourly, '2026-10-25T00:30Z')).toBe('01:30');
   });
 
   test('every member of the context', () => {
