@@ -231,8 +231,10 @@ export class SqliteEngine implements Engine {
     const isOrdinary =
       priority === 0 && key === null && timeoutMs === null && retryOf === null && !unique && !idempotency;
     if (isOrdinary && runAt === null && (run.leased || expiresAt === null)) return run;
-    const wish: RunWish = { priority, key, runAt, expiresAt, timeoutMs, retryOf };
-    if (unique) wish.unique = unique;
+    // As JSON, since libsql cuts text at a NUL: two keys must not become one.
+    const keyText = key === null ? null : JSON.stringify(key);
+    const wish: RunWish = { priority, key: keyText, runAt, expiresAt, timeoutMs, retryOf };
+    if (unique) wish.unique = { ...unique, key: JSON.stringify(unique.key) };
     if (idempotency) wish.idempotency = idempotency;
     return { ...run, wish };
   }

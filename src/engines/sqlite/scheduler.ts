@@ -8,7 +8,7 @@
 import type { Clock } from '../../clock.ts';
 import { latestOccurrence, nextOccurrence } from '../../cron.ts';
 import type { EngineLog, ScheduleState, StartRequest } from '../../engine.ts';
-import type { Policies, Schedule } from '../../policy.ts';
+import type { Policies, RunKeys, Schedule } from '../../policy.ts';
 import type { StoreClient } from './storeClient.ts';
 
 /** The time is looked at so often: the clock may have been set. */
@@ -139,10 +139,16 @@ export class Scheduler {
   async #start(entry: Entry, occurrence: number): Promise<void> {
     const { state, task, schedule, key } = entry;
     const request = { state, task, client: null, input: schedule.input };
-    const id = await this.#parts.occur(key, occurrence, {
-      ...request,
-      ...this.#parts.policies.keysOf(state, task, schedule.input),
-    });
+    let keys: RunKeys;
+    try {
+      keys = this.#parts.policies.keysOf(state, task, schedule.input);
+    } catch (error) {
+      const why = `the author's key function failed: ${(error as Error).message}`;
+      this.#parts.log('error', `An occurrence of a schedule was left out: ${why}`, { state, task });
+      this.#passTo(entry, occurrence);
+      return;
+    }
+    const id = await this.#parts.occur(key, occurrence, { ...request, ...keys });
     if (id !== undefined) entry.last = { at: occurrence, id };
     this.#passTo(entry, occurrence);
   }
