@@ -4,6 +4,7 @@
  */
 import { Command, CommanderError } from 'commander';
 import { exitCode, StartError } from './errors.ts';
+import { modeCommands } from './modeCommand.ts';
 import { serveCommand } from './serveCommand.ts';
 import { tokenCommand } from './tokenCommand.ts';
 import { packageVersion } from './version.ts';
@@ -14,6 +15,7 @@ Examples:
   spyglass-tasks serve ./reports --port 8123    another folder, another port
   spyglass-tasks token create --label "Ann"     a client token, printed once
   spyglass-tasks token revoke 8mWc1KxTqZ        by the id that "token list" shows
+  spyglass-tasks pause reports nightly          a task, or a whole state; "resume" ends it
 
 Each command has its own help: spyglass-tasks serve --help
 
@@ -40,6 +42,7 @@ function program(): Command {
     .addHelpText('after', examples);
   serveCommand(root);
   tokenCommand(root);
+  modeCommands(root);
   return root;
 }
 

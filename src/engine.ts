@@ -137,6 +137,18 @@ export interface Scope {
  */
 export type Mode = 'run' | 'pause' | 'drain';
 
+/** A scope that is not in the mode `run`. */
+export interface ScopeMode {
+  scope: Scope;
+  mode: Mode;
+}
+
+/** Where modes are kept, for who sets them beside a running server: it notices within 100 ms. */
+export interface ModeStore {
+  all(): readonly ScopeMode[];
+  set(scope: Scope, mode: Mode): void;
+}
+
 /** Which runs an admin means; what is left out matches all. */
 export interface Match {
   state?: string;
@@ -208,7 +220,7 @@ export interface Engine {
   /** Pauses, drains or resumes a scope; remembered through a restart. */
   setMode(scope: Scope, mode: Mode): Promise<void>;
   /** The scopes that are not in the mode `run`. */
-  modes(): readonly { scope: Scope; mode: Mode }[];
+  modes(): readonly ScopeMode[];
   /** The schedules of all tasks, with their last and next times. */
   schedules(): Promise<ScheduleState[]>;
   /** How many runs wait and how many are leased. */

@@ -427,3 +427,40 @@ describe('spyglass-tasks token', () => {
     expect((await cli(root, ['token', 'list', '--json'])).stdout).toBe('');
   });
 });
+
+describe('spyglass-tasks pause, drain and resume', () => {
+  test('hold up a task beside a running server, and let it go on', async () => {
+    const made = project();
+    const { url } = await serve(made);
+    const paused = await cli(made.root, ['pause', 'work', 'ok']);
+    expect(paused).toMatchObject({ code: 0, stdout: '' });
+    expect(paused.stderr).toContain('The task ok of the state work is paused');
+    expect(paused.stderr).toContain('In force: pause work ok.');
+    const waiting = await start(url, 'ok');
+    expect(waiting).toMatchObject({ status: 'Pending', position: 1, starts_at: null, ends_at: null });
+    expect(await start(url, 'later')).toMatchObject({ status: 'Starting' });
+    expect((await cli(made.root, ['resume', 'work', 'ok'])).stderr).not.toContain('In force');
+    const result = `${url}/api/work/task/result/${waiting.task_id}`;
+    await expect
+      .poll(async () => (await (await fetch(result)).json()) as Snapshot)
+      .toMatchObject({ status: 'Completed', result: 'fine' });
+  });
+
+  test('refuse the starts of a state that is drained, also after a restart', async () => {
+    const made = project();
+    expect((await cli(made.root, ['drain', 'work'])).code).toBe(0);
+    const { url } = await serve(made);
+    const refused = await post(`${url}/api/work/task/start/ok`);
+    expect(refused.status).toBe(503);
+    expect(refused.headers.get('retry-after')).toBe('60');
+    expect((await problem(refused, 'engine-unavailable')).detail).toContain('is being drained');
+    await cli(made.root, ['resume', 'work']);
+    expect(await start(url, 'ok')).toMatchObject({ status: 'Starting' });
+  });
+
+  test('say what they need', async () => {
+    const { code, stderr } = await cli(project().root, ['pause']);
+    expect(code).toBe(2);
+    expect(stderr).toContain("missing required argument 'state'");
+  });
+});

@@ -33,7 +33,7 @@ const layers = [
   ],
   ['auth.ts', 'guard.ts', 'openapi/', 'openapi.ts', 'routes/'],
   ['http.ts', 'listen.ts', 'server.ts'],
-  ['cli.ts', 'index.ts', 'serve.ts', 'serveCommand.ts', 'tokenCommand.ts'],
+  ['cli.ts', 'index.ts', 'modeCommand.ts', 'serve.ts', 'serveCommand.ts', 'tokenCommand.ts'],
 ];
 
 const files = readdirSync(source, { recursive: true, encoding: 'utf8' }).filter((name) =>

@@ -4,7 +4,7 @@
  */
 import type { Clock } from '../clock.ts';
 import type { Config } from '../config.ts';
-import type { Engine, EngineLog } from '../engine.ts';
+import type { Engine, EngineLog, ModeStore } from '../engine.ts';
 import type { Policies } from '../policy.ts';
 import type { TokenStore } from '../token.ts';
 
@@ -28,4 +28,10 @@ export async function openEngine(
 export async function openTokens(config: Pick<Config, 'data'>): Promise<TokenStore & { close(): void }> {
   const { SqliteTokens } = await import('./sqlite/tokens.ts');
   return SqliteTokens.open(config.data);
+}
+
+/** The modes alone, likewise: for `pause`, `drain` and `resume`. */
+export async function openModes(config: Pick<Config, 'data'>): Promise<ModeStore & { close(): void }> {
+  const { openModeStore } = await import('./sqlite/modeTable.ts');
+  return openModeStore(config.data);
 }

@@ -20,6 +20,7 @@ import {
   type Mode,
   type ScheduleState,
   type Scope,
+  type ScopeMode,
   type StartRequest,
 } from '../../engine.ts';
 import type { Policies } from '../../policy.ts';
@@ -102,6 +103,7 @@ export class SqliteEngine implements Engine {
     };
     this.#store = new StoreClient(settings, {
       tokens: (tokens) => this.tokens.replace(tokens),
+      modes: (modes) => this.#setModes(modes),
       trouble: (reason) => this.#setTrouble(reason),
       died: (error) => this.#setTrouble(`the store stopped: ${error.message}; restart the server`),
     });
@@ -332,11 +334,20 @@ export class SqliteEngine implements Engine {
 
   async setMode(scope: Scope, mode: Mode): Promise<void> {
     if (this.#trouble !== null) throw unavailable(this.#trouble);
-    this.#modes.replace(await this.#store.write({ op: 'setMode', scope, mode }));
+    this.#setModes(await this.#store.write({ op: 'setMode', scope, mode }));
+  }
+
+  #setModes(modes: readonly ScopeMode[]): void {
+    if (JSON.stringify(modes) === JSON.stringify(this.#modes.all)) return;
+    this.#modes.replace(modes);
+    const held = modes.map(
+      ({ scope, mode }) => `${mode} ${scope.state}${scope.task ? ` ${scope.task}` : ''}`,
+    );
+    this.#parts.log('info', `An admin has decided: ${held.join(', ') || 'everything runs'}`);
     this.#leaser.mayHaveOpened();
   }
 
-  modes(): readonly { scope: Scope; mode: Mode }[] {
+  modes(): readonly ScopeMode[] {
     return this.#modes.all;
   }
 

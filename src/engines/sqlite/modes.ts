@@ -1,8 +1,7 @@
 /**
  * Which scopes an admin has paused or drained, as they are asked about at each start.
  */
-import type { Mode } from '../../engine.ts';
-import type { ScopeMode } from './modeTable.ts';
+import type { Mode, ScopeMode } from '../../engine.ts';
 
 export class Modes {
   all: readonly ScopeMode[] = [];

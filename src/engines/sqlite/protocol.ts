@@ -1,11 +1,10 @@
 /**
  * What the main loop and the store thread say to each other: batches of operations one way, their answers the other.
  */
-import type { Match, Mode, Scope, StartRequest } from '../../engine.ts';
+import type { Match, Mode, Scope, ScopeMode, StartRequest } from '../../engine.ts';
 import type { ClientToken } from '../../token.ts';
 import type { DriverName, Row } from './driver.ts';
 import type { Chunk } from './history.ts';
-import type { ScopeMode } from './modeTable.ts';
 import type { Limits } from './taskLimits.ts';
 import type { Ahead } from './waitingRuns.ts';
 
@@ -159,6 +158,7 @@ export type FromThread =
   | { kind: 'written'; answers: Answer[] }
   | { kind: 'read'; ticket: number; answer: Answer }
   | { kind: 'tokens'; tokens: ClientToken[] }
+  | { kind: 'modes'; modes: ScopeMode[] }
   /** Why starts are to be refused; null: all is well again. */
   | { kind: 'trouble'; reason: string | null }
   | { kind: 'closed' };

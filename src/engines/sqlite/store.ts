@@ -2,7 +2,7 @@
  * The database and every statement that touches it. Synchronous: it lives in the store thread.
  */
 import { join } from 'node:path';
-import type { Match } from '../../engine.ts';
+import type { Match, ScopeMode } from '../../engine.ts';
 import { type Database, openDatabase, type Row, type SqlValue } from './driver.ts';
 import { HistoryTable } from './historyTable.ts';
 import { KeyTable } from './keyTable.ts';
@@ -53,7 +53,7 @@ export class Store {
   readonly #history: HistoryTable;
   readonly #keys: KeyTable;
   readonly #schedules: ScheduleTable;
-  readonly modes: ModeTable;
+  readonly #modes: ModeTable;
   readonly #waiting: WaitingRuns;
   /** No run is due, or expires, before this time. */
   #nextDue = Number.NEGATIVE_INFINITY;
@@ -66,7 +66,7 @@ export class Store {
     this.#history = new HistoryTable(this.#sql);
     this.#keys = new KeyTable(this.#sql);
     this.#schedules = new ScheduleTable(this.#sql);
-    this.modes = new ModeTable(this.#sql);
+    this.#modes = new ModeTable(this.#sql);
     this.#waiting = waiting;
   }
 
@@ -140,7 +140,7 @@ export class Store {
       const ns = (JSON.parse(line.ns as string) as number[]).sort((a, b) => a - b);
       this.#waiting.load(ns, placeOf(line), now);
     }
-    for (const { scope, mode } of this.modes.all()) this.#waiting.setMode(scope, mode);
+    this.readModes();
     for (const { state, task, rateLimit } of limits) {
       if (rateLimit === null) continue;
       const begun = this.#sql.all('SELECT at FROM begun WHERE state = ? AND task = ? ORDER BY at', [
@@ -154,6 +154,13 @@ export class Store {
       );
     }
     this.#waiting.committed();
+  }
+
+  /** Reads the modes anew: another process may have set them. */
+  readModes(): ScopeMode[] {
+    const modes = this.#modes.all();
+    this.#waiting.replaceModes(modes);
+    return modes;
   }
 
   #write(operation: WriteOperation): WriteAnswers[WriteOperation['op']] {
@@ -173,9 +180,9 @@ export class Store {
       case 'cancelAll':
         return this.#cancelAll(operation.match, operation.limit, operation.at);
       case 'setMode':
-        this.modes.set(operation.scope, operation.mode);
+        this.#modes.set(operation.scope, operation.mode);
         this.#waiting.setMode(operation.scope, operation.mode);
-        return this.modes.all();
+        return this.#modes.all();
       case 'seeSchedules':
         return this.#schedules.see(operation.keys, operation.at);
       case 'occur':

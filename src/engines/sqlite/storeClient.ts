@@ -4,7 +4,7 @@
  */
 import { createRequire } from 'node:module';
 import { Worker } from 'node:worker_threads';
-import { EngineUnavailableError } from '../../engine.ts';
+import { EngineUnavailableError, type ScopeMode } from '../../engine.ts';
 import { exitCode, StartError } from '../../errors.ts';
 import type { ClientToken } from '../../token.ts';
 import type {
@@ -39,6 +39,8 @@ interface Waiting {
 
 export interface StoreListener {
   tokens(tokens: ClientToken[]): void;
+  /** Another process may have set them. */
+  modes(modes: ScopeMode[]): void;
   trouble(reason: string | null): void;
   /** The thread ended by itself: nothing can be stored any more. */
   died(error: Error): void;
@@ -186,6 +188,9 @@ export class StoreClient {
       }
       case 'tokens':
         this.#listener.tokens(message.tokens);
+        return;
+      case 'modes':
+        this.#listener.modes(message.modes);
         return;
       case 'trouble':
         this.#listener.trouble(message.reason);

@@ -74,6 +74,7 @@ function serve({ folder, keepMs, keepRuns, driver }: StoreSettings): void {
       const now = store.dataVersion();
       if (now === version) return;
       say({ kind: 'tokens', tokens: readTokens(store.database) });
+      say({ kind: 'modes', modes: store.readModes() });
       version = now;
     } catch {
       // A disk that cannot be read just now: the next round asks again.
@@ -154,7 +155,7 @@ function serve({ folder, keepMs, keepRuns, driver }: StoreSettings): void {
     kind: 'ready',
     lastN: store.lastN(),
     pending: store.pending(),
-    modes: store.modes.all(),
+    modes: store.readModes(),
     interrupted: store.interrupted(),
     tokens: readTokens(store.database),
   });

@@ -6,7 +6,7 @@
  * taken back when the commit comes to nothing.
  */
 
-import type { Match, Mode, Scope } from '../../engine.ts';
+import type { Match, Mode, Scope, ScopeMode } from '../../engine.ts';
 import { highestPriority } from '../../policy.ts';
 import type { Line } from './line.ts';
 import { type Limits, noLimits } from './taskLimits.ts';
@@ -231,6 +231,13 @@ export class WaitingRuns {
     const before = this.#modes.get(key) ?? 'run';
     this.#applyMode(key, mode);
     this.#undo.push(() => this.#applyMode(key, before));
+  }
+
+  /** What is on disk, whoever has written it. */
+  replaceModes(modes: readonly ScopeMode[]): void {
+    this.#modes.clear();
+    for (const { scope, mode } of modes) this.#modes.set(taskKey(scope.state, scope.task ?? ''), mode);
+    for (const [key, task] of this.#tasks) task.paused = this.#isPaused(key);
   }
 
   #applyMode(key: string, mode: Mode): void {

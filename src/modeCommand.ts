@@ -1,0 +1,71 @@
+/**
+ * `spyglass-tasks pause`, `drain` and `resume`: what an admin decides about a state or a task, beside a running server or without
+ * one. It outlives both.
+ */
+import type { Command } from 'commander';
+import { readSetting, settings } from './config.ts';
+import type { Mode, ModeStore, Scope } from './engine.ts';
+import { openModes } from './engines/open.ts';
+import { type Flags, settingOption } from './serveCommand.ts';
+
+const commands: { name: string; mode: Mode; meaning: string; told: string }[] = [
+  {
+    name: 'pause',
+    mode: 'pause',
+    meaning: 'let the runs of a state or a task wait: starts are taken, and none begins',
+    told: 'is paused: starts are taken and wait; what is at work goes on',
+  },
+  {
+    name: 'drain',
+    mode: 'drain',
+    meaning: 'take no more starts of a state or a task, and run those that wait',
+    told: 'is drained: starts are refused with 503; what waits is run',
+  },
+  {
+    name: 'resume',
+    mode: 'run',
+    meaning: 'end the pause, or the draining, of a state or a task',
+    told: 'is neither paused nor drained by itself any more',
+  },
+];
+
+export function modeCommands(root: Command): void {
+  for (const { name, mode, meaning, told } of commands) {
+    root
+      .command(name)
+      .description(meaning)
+      .argument('<state>', 'the name of the state')
+      .argument('[task]', 'one of its tasks (default: all of them)')
+      .addOption(settingOption('data'))
+      .action(async (state: string, task: string | undefined, flags: Flags) => {
+        await decide(task === undefined ? { state } : { state, task }, mode, told, flags);
+      });
+  }
+}
+
+/** A running server notices within 100 ms: a script's next line can then rely on it. */
+const noticeMs = 120;
+
+async function decide(scope: Scope, mode: Mode, told: string, flags: Flags): Promise<void> {
+  const data = readSetting('data', flags.data, process.env) ?? settings.data.fallback;
+  const modes = await openModes({ data });
+  try {
+    modes.set(scope, mode);
+    await new Promise((resolve) => setTimeout(resolve, noticeMs));
+    process.stderr.write(`${described(scope)} ${told}.\n${rest(modes)}`);
+  } finally {
+    modes.close();
+  }
+}
+
+/** What else is paused or drained, lest an admin wonder why nothing moves. */
+function rest(modes: ModeStore): string {
+  const all = modes
+    .all()
+    .map(({ scope, mode }) => `${mode} ${scope.state}${scope.task === undefined ? '' : ` ${scope.task}`}`);
+  return all.length === 0 ? '' : `In force: ${all.join('; ')}.\n`;
+}
+
+function described({ state, task }: Scope): string {
+  return task === undefined ? `The state ${state}` : `The task ${task} of the state ${state}`;
+}
