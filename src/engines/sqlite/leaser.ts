@@ -99,7 +99,8 @@ export class Leaser {
 
   /** Nobody waits who could be leased, and there is room: then accepting and leasing are one commit. */
   reserve(): boolean {
-    const may = this.#execute !== undefined && !this.#draining && !this.#mayBeMore && this.#room() > 0;
+    const somebodyWaits = this.#mayBeMore && this.pending > 0;
+    const may = this.#execute !== undefined && !this.#draining && !somebodyWaits && this.#room() > 0;
     if (may) this.#leasing++;
     return may;
   }
