@@ -275,7 +275,7 @@ describe('The limits', () => {
       'starts and watches a second': '100 for each address and token; none on localhost; `--rate-limit`',
       'attempts at once': '100; `--concurrency`',
       'finished runs': '30 days, 1,000,000; `--keep-for`, `--keep-runs`',
-      "deaths of a run's process": String(constant('engines/sqlite/engine.ts', 'mostDeaths')),
+      "deaths of a run's process": String(constant('engines/sqlite/leaser.ts', 'mostDeaths')),
       'the name of a state or a task': `${constant('state.ts', 'maxNameLength')} characters`,
     });
   });
@@ -288,6 +288,6 @@ describe('The limits', () => {
       `more than ${grouped(constant('clientStream.ts', 'mostPassedOver'))} runs have changed`,
     );
     expect(prose).toContain(`pings every ${constant('routes/heartbeat.ts', 'periodMs') / 1000} s`);
-    expect(prose).toContain(`has run for ${constant('engines/sqlite/engine.ts', 'silentStartMs')} ms`);
+    expect(prose).toContain(`has run for ${constant('engines/sqlite/leaser.ts', 'silentStartMs')} ms`);
   });
 });

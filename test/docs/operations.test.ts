@@ -104,10 +104,10 @@ test('The numbers in the text are those of the code', () => {
   expect(prose).toContain(`${mebibytes(3 * ballast)} of free space to begin with`);
   expect(prose).toContain(`there are ${mebibytes(3 * ballast)} free`);
   expect(prose).toContain(`(\`--grace\`, ${seconds(settings.graceMs.fallback)})`);
-  expect(constant('engines/sqlite/engine.ts', 'abortPatienceMs')).toBe(1000);
+  expect(constant('engines/sqlite/leaser.ts', 'abortPatienceMs')).toBe(1000);
   expect(prose).toContain('get one second more');
   expect(prose).toContain(`repeats within ${constant('serve.ts', 'echoMs')} ms`);
-  expect(constant('engines/sqlite/engine.ts', 'mostDeaths')).toBe(3);
+  expect(constant('engines/sqlite/leaser.ts', 'mostDeaths')).toBe(3);
   expect(prose).toContain('after the third death');
   expect(constant('channel.ts', 'bufferLimitBytes')).toBe(256 * 1024);
   expect(prose).toContain('up to 256 kB while it is slow');
