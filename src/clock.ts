@@ -4,7 +4,10 @@
 export interface Clock {
   /** Milliseconds since the epoch (wall time: what is stored and shown). */
   now(): number;
-  /** Calls `callback` once, `delayMs` from now; the returned function takes that back. Does not keep the process alive. */
+  /**
+   * Calls `callback` once, `delayMs` from now, however long that is, and whatever becomes of wall time meanwhile; the returned
+   * function takes that back. Does not keep the process alive.
+   */
   after(delayMs: number, callback: () => void): () => void;
   /** Calls `callback` every `periodMs`; the returned function stops it. Does not keep the process alive. */
   every(periodMs: number, callback: () => void): () => void;
@@ -16,7 +19,8 @@ export const longestDelayMs = 2 ** 31 - 1;
 export const systemClock: Clock = {
   now: () => Date.now(),
   after(delayMs, callback) {
-    const timer = setTimeout(callback, Math.min(Math.max(delayMs, 0), longestDelayMs));
+    if (delayMs > longestDelayMs) return afterLong(delayMs, callback);
+    const timer = setTimeout(callback, Math.max(delayMs, 0));
     timer.unref();
     return () => clearTimeout(timer);
   },
@@ -26,3 +30,11 @@ export const systemClock: Clock = {
     return () => clearInterval(timer);
   },
 };
+
+/** As many timers as it takes, one after the other. */
+function afterLong(delayMs: number, callback: () => void): () => void {
+  let stop = systemClock.after(longestDelayMs, () => {
+    stop = systemClock.after(delayMs - longestDelayMs, callback);
+  });
+  return () => stop();
+}

@@ -1,234 +1,75 @@
 /**
- * One attempt, from its context to its Outcome. Whatever an author's method does, what comes out is a value.
+ * One attempt, from its context to its Outcome: finds the task, and sees to its time limits and to the thread it runs in.
  */
-import { longestDelayMs } from './clock.ts';
-import { asRun } from './currentRun.ts';
-import { AbortReason, type AttemptContext, type Execute, type LeasedRun, type RunPatch } from './engine.ts';
+import { abortedOutcome, failed, runAttempt } from './attempt.ts';
+import type { Clock } from './clock.ts';
+import type { AbortReason, AttemptContext, Execute, LeasedRun } from './engine.ts';
+import type { Isolation } from './isolation.ts';
 import type { Registry } from './registry.ts';
 import type { Outcome, RunError } from './run.ts';
-import { TaskStatus } from './run.ts';
-import type { TaskContext, TaskUpdate } from './task.ts';
-
-/** A result, and what `update({ result })` is given, may be so large as JSON. */
-export const resultLimitBytes = 1024 * 1024;
-/** A message, a log line's text, and its fields as JSON; longer text is cut. */
-export const textLimitBytes = 64 * 1024;
+import type { StateDefinition, TaskDefinition } from './task.ts';
+import { LimitedAttempt, limitsOf } from './timeLimits.ts';
 
 export interface ExecuteOptions {
+  clock: Clock;
+  /** Where attempts of tasks with `isolate` run. */
+  isolation: Isolation;
   /** The label of a client token, by the token's id. */
   tokenLabel(client: string | null): string | null;
-  /** Hears of each failed attempt with its stack, which callers never see. */
+  /** Hears of each attempt that failed, with its stack, which callers never see, and of each whose thread died. */
   onFailure(run: LeasedRun, error: RunError, stack: string | undefined): void;
+  /** Hears of each attempt whose method had not ended when all time was over: its code may still run, unheard. */
+  onGivenUp(run: LeasedRun, reason: AbortReason): void;
 }
 
 /** What an engine is handed to run attempts with. */
 export function createExecute(registry: Registry, options: ExecuteOptions): Execute {
   return async (run, attempt) => {
-    let outcome: Outcome;
-    try {
-      outcome = await runAttempt(registry, options, run, attempt);
-    } catch {
-      // What was thrown throws itself when it is looked at: a getter, a proxy.
-      outcome = failed('Error', 'The task threw something that cannot be described.');
-    }
+    const state = registry.state(run.state);
+    const task = state?.tasks.get(run.task);
+    const outcome =
+      state && task
+        ? await execute({ run, state, task }, attempt, options)
+        : failed('UnknownTaskError', `This server has no task ${run.task} in state ${run.state} any more.`);
     if (outcome.kind === 'failed') options.onFailure(run, outcome.error, outcome.stack);
+    else if (outcome.kind === 'died') options.onFailure(run, outcome.error, undefined);
     return outcome;
   };
 }
 
-async function runAttempt(
-  registry: Registry,
-  options: ExecuteOptions,
-  run: LeasedRun,
-  attempt: AttemptContext,
+interface Work {
+  run: LeasedRun;
+  state: StateDefinition;
+  task: TaskDefinition;
+}
+
+/** A task without limits has no timer, and its attempt nothing between itself and the engine. */
+function execute(work: Work, attempt: AttemptContext, options: ExecuteOptions): Promise<Outcome> {
+  const { run, task } = work;
+  const limits = limitsOf(task.policy, run);
+  if (limits) return executeLimited(work, new LimitedAttempt(attempt, limits, options.clock), options);
+  const client = options.tokenLabel(run.client);
+  if (task.policy.isolate) return options.isolation.run({ ...work, client }, attempt, () => {});
+  return runAttempt(task, run, attempt, client);
+}
+
+async function executeLimited(
+  work: Work,
+  attempt: LimitedAttempt,
+  { isolation, tokenLabel, onGivenUp }: ExecuteOptions,
 ): Promise<Outcome> {
-  const task = registry.task(run.state, run.task);
-  if (!task) {
-    return failed('UnknownTaskError', `This server has no task ${run.task} in state ${run.state} any more.`);
-  }
-  // Parsed anew for each attempt: what a schema makes of an input (dates, transforms) is not always JSON.
-  const parsed = task.input?.parse(run.input === null ? undefined : JSON.parse(run.input));
-  if (parsed && !parsed.ok) {
-    const reasons = parsed.errors.map(({ path, message }) => (path ? `${path}: ${message}` : message));
-    return failed('InputError', `The stored input does not fit the task any more. ${reasons.join('; ')}`);
-  }
-  const context = new Context(run, attempt, options.tokenLabel(run.client));
+  const { run, task } = work;
+  const client = tokenLabel(run.client);
   try {
-    return completed(await asRun(run, () => task.run(context, parsed?.value)));
-  } catch (thrown) {
-    return thrownOutcome(thrown, attempt);
-  }
-}
-
-/** What the method returned, as JSON; a value that cannot be JSON ends the run in an error that says so. */
-function completed(value: unknown): Outcome {
-  if (value === undefined || value === null) return { kind: 'completed', result: null };
-  try {
-    return { kind: 'completed', result: toJsonValue(value, 'The result') };
-  } catch (error) {
-    return failed('ResultError', (error as Error).message);
-  }
-}
-
-function thrownOutcome(thrown: unknown, attempt: AttemptContext): Outcome {
-  // Only the very reason counts: a method that fails otherwise while it is being aborted has failed.
-  const reason = abortReason(thrown, attempt.signal);
-  if (reason) return { kind: reason.because === 'cancel' ? 'cancelled' : 'interrupted' };
-  if (!(thrown instanceof Object))
-    return failed('Error', `The task threw ${describe(thrown)}, which is not an Error.`);
-  const { name, message, stack } = thrown as Partial<Error>;
-  return failed(
-    typeof name === 'string' && name ? cut(name, 200) : 'Error',
-    typeof message === 'string'
-      ? cut(message, textLimitBytes)
-      : `The task threw ${describe(thrown)}, which is not an Error.`,
-    typeof stack === 'string' ? stack : undefined,
-  );
-}
-
-/** The signal's reason, thrown as it is or as the cause of the AbortError that Node's own functions wrap it in. */
-function abortReason(thrown: unknown, signal: AbortSignal): AbortReason | undefined {
-  if (!signal.aborted || !(thrown instanceof Error)) return undefined;
-  const reason = thrown.name === 'AbortError' && thrown.cause ? thrown.cause : thrown;
-  return reason === signal.reason && reason instanceof AbortReason ? reason : undefined;
-}
-
-function failed(name: string, message: string, stack?: string): Outcome {
-  return stack === undefined
-    ? { kind: 'failed', error: { name, message } }
-    : { kind: 'failed', error: { name, message }, stack };
-}
-
-/** The context that a method gets: checks what it says, and passes it on. */
-class Context implements TaskContext {
-  readonly #run: LeasedRun;
-  readonly #attempt: AttemptContext;
-  readonly client: string | null;
-
-  constructor(run: LeasedRun, attempt: AttemptContext, client: string | null) {
-    this.#run = run;
-    this.#attempt = attempt;
-    this.client = client;
-  }
-
-  get id(): string {
-    return this.#run.id;
-  }
-  get state(): string {
-    return this.#run.state;
-  }
-  get task(): string {
-    return this.#run.task;
-  }
-  get attempt(): number {
-    return this.#run.attempt;
-  }
-  get signal(): AbortSignal {
-    return this.#attempt.signal;
-  }
-
-  update(update: TaskUpdate): Promise<void> {
-    try {
-      return this.#attempt.update(checkUpdate(update));
-    } catch (error) {
-      return Promise.reject(error);
-    }
-  }
-
-  log(text: string, fields?: Record<string, unknown>): Promise<void> {
-    return this.#attempt.log(cut(String(text), textLimitBytes), fields && checkFields(fields));
-  }
-
-  sleep(ms: number): Promise<void> {
-    const { signal } = this;
-    return new Promise((resolve, reject) => {
-      if (signal.aborted) return reject(signal.reason);
-      if (typeof ms !== 'number' || Number.isNaN(ms))
-        return reject(new TypeError(`sleep(ms) takes a number of milliseconds, not ${describe(ms)}.`));
-      let left = ms;
-      let timer: NodeJS.Timeout;
-      function wait(): void {
-        // A timer takes no longer delay than this: one beyond it would fire at once.
-        const delayMs = Math.min(left, longestDelayMs);
-        left -= delayMs;
-        timer = setTimeout(left > 0 ? wait : wake, delayMs);
-      }
-      function wake(): void {
-        signal.removeEventListener('abort', stop);
-        resolve();
-      }
-      function stop(): void {
-        clearTimeout(timer);
-        reject(signal.reason);
-      }
-      wait();
-      signal.addEventListener('abort', stop, { once: true });
+    // A thread can be killed, and is; a method in this one can only be given up.
+    if (task.policy.isolate) return await isolation.run({ ...work, client }, attempt, () => attempt.begin());
+    const givenUp = attempt.givenUp().then((reason) => {
+      onGivenUp(run, reason);
+      return abortedOutcome(reason);
     });
-  }
-}
-
-function checkUpdate(update: TaskUpdate): RunPatch {
-  const patch: RunPatch = {};
-  const { progress, status, message, result } = update;
-  if (progress !== undefined) {
-    if (typeof progress !== 'number' || Number.isNaN(progress)) {
-      throw new TypeError(`update({ progress }) takes a number from 0 to 100, not ${describe(progress)}.`);
-    }
-    patch.progress = Math.min(Math.max(progress, 0), 100);
-  }
-  if (status !== undefined && status !== TaskStatus.PROCESSING) {
-    throw new TypeError(
-      `update({ status }) may only be '${TaskStatus.PROCESSING}', not ${describe(status)}: a run ends when its method returns or throws.`,
-    );
-  }
-  if (message !== undefined) patch.message = message === null ? null : cut(String(message), textLimitBytes);
-  if (result !== undefined) patch.result = toJsonValue(result, 'update({ result })');
-  return patch;
-}
-
-function checkFields(fields: Record<string, unknown>): Record<string, unknown> {
-  try {
-    const json = JSON.stringify(fields);
-    if (json.length > textLimitBytes)
-      return { omitted: `fields of ${json.length} characters: the limit is ${textLimitBytes}` };
-    return JSON.parse(json);
-  } catch (error) {
-    return { omitted: `fields that cannot be JSON: ${(error as Error).message}` };
-  }
-}
-
-/** A copy of the value as JSON sees it, so that what is shown, stored and read again is one and the same. */
-function toJsonValue(value: unknown, what: string): unknown {
-  let json: string | undefined;
-  try {
-    json = JSON.stringify(value);
-  } catch (error) {
-    throw new TypeError(`${what} cannot be JSON: ${(error as Error).message}`);
-  }
-  if (json === undefined) throw new TypeError(`${what} cannot be JSON: it is ${describe(value)}.`);
-  const bytes = Buffer.byteLength(json);
-  if (bytes > resultLimitBytes) {
-    throw new TypeError(
-      `${what} is ${bytes} bytes as JSON; the limit is ${resultLimitBytes}. Store it elsewhere and return where.`,
-    );
-  }
-  return typeof value === 'string' || typeof value === 'boolean' ? value : JSON.parse(json);
-}
-
-/** Cuts text to so many bytes of UTF-8, whole characters, and shows that it did. */
-function cut(text: string, limitBytes: number): string {
-  if (text.length * 3 <= limitBytes || Buffer.byteLength(text) <= limitBytes) return text;
-  const room = limitBytes - Buffer.byteLength('…');
-  const { read } = new TextEncoder().encodeInto(text, new Uint8Array(room));
-  return `${text.slice(0, read)}…`;
-}
-
-function describe(value: unknown): string {
-  if (typeof value === 'string') return JSON.stringify(cut(value, 200));
-  if (typeof value === 'function') return 'a function';
-  try {
-    return cut(String(value), 200);
-  } catch {
-    return `a value of type ${typeof value}`;
+    attempt.begin();
+    return await Promise.race([runAttempt(task, run, attempt, client), givenUp]);
+  } finally {
+    attempt.end();
   }
 }

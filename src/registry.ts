@@ -131,6 +131,15 @@ export async function loadRegistry(folder: string): Promise<Registry> {
   return registry;
 }
 
+/** The state of one task file, as `loadRegistry` reads it: for a thread, which serves only what it is asked for. */
+export async function loadState(
+  file: string,
+  name: string,
+  importFile: ImportTaskFile,
+): Promise<StateDefinition> {
+  return readState(await stateIn(file, importFile), { name, source: file });
+}
+
 interface TaskFile {
   /** The state's name, as its file or folder gives it. */
   name: string;

@@ -49,6 +49,13 @@ function stopOnSignals(server: Server, log: Log): void {
     log('info', `${signal}: stopping. Running attempts have ${grace} to end; a second signal exits at once`);
     server.stop().then(
       () => {
+        if (server.isHeldByThread) {
+          log(
+            'warn',
+            'Stopped, but for the thread of a task that cannot be interrupted. The process is killed',
+          );
+          process.kill(process.pid, 'SIGKILL');
+        }
         log('info', 'Stopped');
         process.exit(exitCode.fine);
       },

@@ -8,12 +8,15 @@ import { type Clock, systemClock } from './clock.ts';
 import { type Config, completeConfig } from './config.ts';
 import type { Engine } from './engine.ts';
 import { openEngine } from './engines/open.ts';
-import { createExecute, type ExecuteOptions } from './executor.ts';
+import { createExecute } from './executor.ts';
 import { Guard } from './guard.ts';
 import { createApp, type HttpTimeouts } from './http.ts';
+import { Isolation, requireFiles } from './isolation.ts';
 import { type Listening, listen } from './listen.ts';
 import { createLog, type Log } from './logging.ts';
+import { LoopWatch } from './loopWatch.ts';
 import { loadRegistry, type Registry } from './registry.ts';
+import { logFailure, logGivenUp, logStray } from './runLog.ts';
 import { Subscribers } from './subscribers.ts';
 
 /** Whatever is left out of the `Config` is at the default that `spyglass-tasks serve --help` shows. */
@@ -42,6 +45,8 @@ export function createServer(options: ServerOptions = {}): Server {
 
 interface Running {
   engine: Engine;
+  isolation: Isolation;
+  loopWatch: LoopWatch;
   auth: Auth;
   subscribers: Subscribers;
   app: FastifyInstance;
@@ -57,6 +62,7 @@ export class Server {
   #registry: Registry | undefined;
   #starting: Promise<Running> | undefined;
   #isStopping = false;
+  #isHeldByThread = false;
   #stopped: Promise<void> | undefined;
 
   constructor(options: ServerOptions) {
@@ -98,10 +104,19 @@ export class Server {
     return this.#stopped;
   }
 
+  /**
+   * After `stop`: whether the thread of an isolated attempt is inside a call that cannot be interrupted, such as `execSync`. Then
+   * `process.exit` waits for that call, however long it takes.
+   */
+  get isHeldByThread(): boolean {
+    return this.#isHeldByThread;
+  }
+
   async #start(): Promise<Running> {
     const { config, log } = this;
     const clock = this.#options.clock ?? systemClock;
     const registry = this.#options.registry ?? (await loadRegistry(config.folder));
+    requireFiles(registry);
     const { engine, tokens } = await openEngine(config, { clock, log, policies: registry.policies() });
     const subscribers = new Subscribers(engine, clock);
     engine.onEvent((event) => subscribers.receive(event));
@@ -117,10 +132,24 @@ export class Server {
       const listening = await listen(app, config.host, config.port, log);
       this.#registry = registry;
       // Only now: a server that cannot listen must not have run anything.
+      const isolation = new Isolation({
+        threads: config.threads,
+        folder: this.#options.registry ? null : config.folder,
+        clock,
+        onStray: logStray(log),
+      });
       engine.start(
-        createExecute(registry, { tokenLabel: (client) => auth.label(client), onFailure: logFailure(log) }),
+        createExecute(registry, {
+          clock,
+          isolation,
+          tokenLabel: (client) => auth.label(client),
+          onFailure: logFailure(log),
+          onGivenUp: logGivenUp(log),
+        }),
       );
-      return { engine, auth, subscribers, app, listening };
+      const loopWatch = new LoopWatch(log);
+      loopWatch.start();
+      return { engine, isolation, loopWatch, auth, subscribers, app, listening };
     } catch (error) {
       await engine.close();
       throw error;
@@ -130,22 +159,17 @@ export class Server {
   async #stop(graceMs: number): Promise<void> {
     const running = await this.#starting?.catch(() => undefined);
     if (!running) return;
-    const { engine, auth, subscribers, app, listening } = running;
+    const { engine, isolation, loopWatch, auth, subscribers, app, listening } = running;
     await engine.drain(graceMs);
+    this.#isHeldByThread = !(await isolation.close());
     await lastWords(subscribers);
     auth.stop();
     subscribers.closeAll(1001, 'The server is stopping: reconnect with ?since= your last seq');
     listening.close();
     await closeApp(app);
     await engine.close();
+    loopWatch.stop();
   }
-}
-
-function logFailure(log: Log): ExecuteOptions['onFailure'] {
-  return ({ id, state, task, attempt }, { name, message }, stack) => {
-    const error = Object.assign(new Error(message), { name, stack: stack ?? `${name}: ${message}` });
-    log('warn', 'A run failed', { task_id: id, state, task, attempt, error });
-  };
 }
 
 /** A watcher of a run that has ended leaves by itself, so those who are still there are waited for; of one that was handed back they stay. */

@@ -82,7 +82,8 @@ export function readState(state: unknown, origin: { name?: string; source?: stri
   }
   if (problems.length > 0) throw new StartError(problems.join('\n'));
   const source = origin.source ?? (isClass ? null : state.source);
-  return { name: name as string, description: state.description ?? null, tasks, source };
+  const file = origin.source ?? null;
+  return { name: name as string, description: state.description ?? null, tasks, source, file };
 }
 
 /** A class has its own tasks and those it inherits; a name that one and the same class declares twice is a mistake. */

@@ -72,6 +72,8 @@ export interface StateDefinition {
   readonly tasks: ReadonlyMap<string, TaskDefinition>;
   /** The file, or the `file:line`, of the declaration, where it is known. */
   readonly source: string | null;
+  /** The file that it was loaded from, and can be loaded from again by a thread; null when it was added by hand. */
+  readonly file: string | null;
 }
 
 /** A named group of tasks: extend it and decorate static methods with `@monitoredBackgroundTask`. */

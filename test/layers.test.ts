@@ -29,7 +29,10 @@ const layers = [
   ],
   [
     ...['channel.ts', 'clientStream.ts', 'message.ts', 'runStream.ts', 'subscribers.ts'],
-    ...['currentRun.ts', 'engines/', 'executor.ts'],
+    ...['attempt.ts', 'currentRun.ts', 'executor.ts', 'taskContext.ts', 'timeLimits.ts'],
+    ...['loopWatch.ts', 'runLog.ts', 'runTime.ts'],
+    ...['isolatedAttempt.ts', 'isolation.ts', 'mainLine.ts', 'threadAttempt.ts', 'threadLine.ts'],
+    'engines/',
   ],
   ['auth.ts', 'guard.ts', 'openapi/', 'openapi.ts', 'routes/'],
   ['http.ts', 'listen.ts', 'server.ts'],

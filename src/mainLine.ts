@@ -1,0 +1,58 @@
+/**
+ * The main loop's end of the line to an isolated attempt: hears what it says, tells it to stop.
+ */
+import { MessageChannel, type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
+import type { AbortReason, AttemptContext } from './engine.ts';
+import { type Abort, type FromThread, Gauge } from './threadLine.ts';
+
+export class MainLine {
+  readonly gauge = new Gauge();
+  hasBegun = false;
+  readonly #attempt: AttemptContext;
+  readonly #begun: () => void;
+  #port: MessagePort | undefined;
+
+  constructor(attempt: AttemptContext, begun: () => void) {
+    this.#attempt = attempt;
+    this.#begun = begun;
+  }
+
+  /** The end that the thread gets. */
+  open(): MessagePort {
+    const { port1, port2 } = new MessageChannel();
+    this.#port = port1;
+    port1.on('message', (message: FromThread) => this.#receive(message));
+    return port2;
+  }
+
+  abort({ because, message }: AbortReason): void {
+    this.#port?.postMessage({ because, message } satisfies Abort);
+    this.gauge.tellAborted();
+  }
+
+  /** Hears all that was said before the end, also by a thread that is no more; then nothing. */
+  close(): void {
+    const port = this.#port;
+    if (!port) return;
+    for (let next = receiveMessageOnPort(port); next; next = receiveMessageOnPort(port)) {
+      this.#receive(next.message);
+    }
+    this.#port = undefined;
+    port.close();
+  }
+
+  #receive(message: FromThread): void {
+    if (!this.#port) return;
+    if (message.kind === 'begun') {
+      this.hasBegun = true;
+      this.#begun();
+      return;
+    }
+    let heard: Promise<void> | undefined;
+    for (const word of message.words) {
+      heard = 'patch' in word ? this.#attempt.update(word.patch) : this.#attempt.log(word.text, word.fields);
+    }
+    // The engine's own pace is the thread's: a flood waits for everybody else's turn.
+    heard?.finally(() => this.gauge.heard(message.cost));
+  }
+}
