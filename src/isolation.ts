@@ -10,9 +10,7 @@ import type { Piscina } from 'piscina';
 import { abortedOutcome } from './attempt.ts';
 import type { Clock } from './clock.ts';
 import type { AttemptContext, LeasedRun } from './engine.ts';
-import { StartError } from './errors.ts';
 import { MainLine } from './mainLine.ts';
-import type { Registry } from './registry.ts';
 import type { Outcome } from './run.ts';
 import type { StateDefinition, TaskDefinition } from './task.ts';
 import type { Stray, ThreadTask } from './threadLine.ts';
@@ -43,22 +41,6 @@ export interface IsolatedWork {
   task: TaskDefinition;
   /** The label of the run's client token. */
   client: string | null;
-}
-
-/** Throws a `StartError` when a task wants a thread that could not find it: threads load files. */
-export function requireFiles(registry: Registry): void {
-  const problems = registry
-    .states()
-    .flatMap((state) =>
-      [...state.tasks.values()]
-        .filter(({ policy }) => policy.isolate && state.file === null)
-        .map(
-          ({ name }) =>
-            `task ${name} of state ${state.name} has isolate: true, and its state was added without a file: ` +
-            'a thread loads the file of a task. Put it into a folder that is loaded, or say registry.add(state, { source: file })',
-        ),
-    );
-  if (problems.length > 0) throw new StartError(problems.join('\n'));
 }
 
 export class Isolation {

@@ -11,7 +11,7 @@ import { openEngine } from './engines/open.ts';
 import { createExecute } from './executor.ts';
 import { Guard } from './guard.ts';
 import { createApp, type HttpTimeouts } from './http.ts';
-import { Isolation, requireFiles } from './isolation.ts';
+import { Isolation } from './isolation.ts';
 import { type Listening, listen } from './listen.ts';
 import { createLog, type Log } from './logging.ts';
 import { LoopWatch } from './loopWatch.ts';
@@ -116,7 +116,6 @@ export class Server {
     const { config, log } = this;
     const clock = this.#options.clock ?? systemClock;
     const registry = this.#options.registry ?? (await loadRegistry(config.folder));
-    requireFiles(registry);
     const { engine, tokens } = await openEngine(config, { clock, log, policies: registry.policies() });
     const subscribers = new Subscribers(engine, clock);
     engine.onEvent((event) => subscribers.receive(event));

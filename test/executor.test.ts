@@ -1,40 +1,41 @@
 import { describe, expect, test } from 'vitest';
-import { AbortReason, type AttemptContext, type LeasedRun, type RunPatch } from '../src/engine.ts';
+import { systemClock } from '../src/clock.ts';
+import { AbortReason, type RunPatch } from '../src/engine.ts';
 import { createExecute } from '../src/executor.ts';
+import { Isolation } from '../src/isolation.ts';
 import { Registry } from '../src/registry.ts';
 import type { Outcome } from '../src/run.ts';
 import { defineState, defineTask, type TaskContext } from '../src/task.ts';
+import { FatalError, RetryError } from '../src/taskError.ts';
+import type { TaskOptions } from '../src/taskOptions.ts';
+import { leased, recordedAttempt } from './fixtures/attempt.ts';
+import { DrivenClock } from './fixtures/drivenClock.ts';
+
+/** An executor of the one task `work`, and what it has to tell. */
+function executor(work: (task: TaskContext) => unknown, options: TaskOptions = {}, clock = systemClock) {
+  const registry = new Registry();
+  registry.add(defineState('lab', { work: defineTask(options, work) }));
+  const givenUp: string[] = [];
+  const failures: string[] = [];
+  const execute = createExecute(registry, {
+    clock,
+    isolation: new Isolation({ threads: 1, folder: null, clock, onStray: () => {} }),
+    tokenLabel: () => 'label',
+    onFailure: (_run, error) => void failures.push(error.name),
+    onGivenUp: (_run, reason) => void givenUp.push(reason.message),
+  });
+  return { execute, givenUp, failures };
+}
 
 /** One attempt of `work`, with what it told its engine. */
 async function attempt(
   work: (task: TaskContext) => unknown,
   abort?: { after: Promise<unknown>; because: 'cancel' | 'shutdown' },
 ): Promise<{ outcome: Outcome; patches: RunPatch[]; lines: unknown[] }> {
-  const registry = new Registry();
-  registry.add(defineState('lab', { work: defineTask({}, work) }));
-  const execute = createExecute(registry, { tokenLabel: () => 'label', onFailure: () => {} });
-  const run: LeasedRun = {
-    id: 'r',
-    state: 'lab',
-    task: 'work',
-    client: 'c',
-    input: null,
-    attempt: 1,
-    timeoutMs: null,
-  };
-  const controller = new AbortController();
-  const patches: RunPatch[] = [];
-  const lines: unknown[] = [];
-  const context: AttemptContext = {
-    signal: controller.signal,
-    abort: (reason) => controller.abort(reason),
-    onAbort: (listener) =>
-      controller.signal.addEventListener('abort', () => listener(controller.signal.reason)),
-    update: async (patch) => void patches.push(patch),
-    log: async (text, fields) => void lines.push([text, fields]),
-  };
-  abort?.after.then(() => controller.abort(new AbortReason(abort.because)));
-  return { outcome: await execute(run, context), patches, lines };
+  const { execute } = executor(work);
+  const context = recordedAttempt();
+  abort?.after.then(() => context.abort(new AbortReason(abort.because)));
+  return { outcome: await execute(leased('work'), context), patches: context.patches, lines: context.lines };
 }
 
 const soon = () => new Promise((resolve) => setImmediate(resolve));
@@ -153,5 +154,174 @@ describe('the context', () => {
       client,
     ]);
     expect(outcome).toEqual({ kind: 'completed', result: ['r', 'lab', 'work', 1, 'label'] });
+  });
+});
+
+describe('what a method throws about the next attempt', () => {
+  test('goes with the failure', async () => {
+    const wishes = [];
+    for (const thrown of [new FatalError('no use'), new RetryError(1500), new Error('plain')]) {
+      const { outcome } = await attempt(() => {
+        throw thrown;
+      });
+      wishes.push(outcome.kind === 'failed' ? outcome.retry : outcome);
+    }
+    expect(wishes).toEqual(['never', { afterMs: 1500 }, undefined]);
+  });
+});
+
+describe('time limits', () => {
+  /** Ends only by its signal. */
+  const heeding = (task: TaskContext) =>
+    new Promise((_, reject) => {
+      task.signal.addEventListener('abort', () => reject(task.signal.reason));
+    });
+  const deaf = () => new Promise(() => {});
+  const timedOut = (message: RegExp): Outcome => ({
+    kind: 'failed',
+    error: { name: 'TimeoutError', message: expect.stringMatching(message) },
+  });
+
+  /** An attempt of `work` that is under way. */
+  function under(
+    options: TaskOptions,
+    work: (task: TaskContext) => unknown,
+    timeoutMs: number | null = null,
+  ) {
+    const clock = new DrivenClock();
+    const { execute, ...told } = executor(work, options, clock);
+    const context = recordedAttempt();
+    let outcome: Outcome | undefined;
+    execute(leased('work', { timeoutMs }), context).then((ended) => {
+      outcome = ended;
+    });
+    return { clock, context, ...told, outcome: () => outcome };
+  }
+
+  test('are none, and no timer, for a task that has none', async () => {
+    const { clock, context, outcome } = under({}, heeding);
+    expect(clock.timers).toBe(0);
+    await clock.pass(10 * 365 * 86_400_000);
+    expect(outcome()).toBeUndefined();
+    context.abort(new AbortReason('cancel'));
+    await clock.pass(0);
+    expect(outcome()).toEqual({ kind: 'cancelled' });
+  });
+
+  test('abort the signal, and the method that throws its reason has failed by it', async () => {
+    const { clock, outcome, failures } = under({ timeoutMs: 1000 }, heeding);
+    await clock.pass(999);
+    expect(outcome()).toBeUndefined();
+    await clock.pass(1);
+    expect(outcome()).toEqual(timedOut(/longer than its time limit of 1000 ms/));
+    expect(failures).toEqual(['TimeoutError']);
+    expect(clock.timers).toBe(0);
+  });
+
+  test('are the lesser of what the author gives and the caller wants', async () => {
+    for (const [author, caller, limit] of [
+      [1000, 400, 400],
+      [400, 1000, 400],
+      [undefined, 400, 400],
+    ] as const) {
+      const { clock, outcome } = under(author ? { timeoutMs: author } : {}, heeding, caller);
+      await clock.pass(limit - 1);
+      expect(outcome()).toBeUndefined();
+      await clock.pass(1);
+      expect(outcome()).toEqual(timedOut(new RegExp(`limit of ${limit} ms`)));
+    }
+  });
+
+  test('let a method that returns all the same complete, and one that throws otherwise fail by that', async () => {
+    const returning = under({ timeoutMs: 10 }, (task) => heeding(task).catch(() => 'saved what there was'));
+    await returning.clock.pass(10);
+    expect(returning.outcome()).toEqual({ kind: 'completed', result: 'saved what there was' });
+    const failing = under({ timeoutMs: 10 }, (task) =>
+      heeding(task).catch(() => {
+        throw new RangeError('while cleaning up');
+      }),
+    );
+    await failing.clock.pass(10);
+    expect(failing.outcome()).toMatchObject({ kind: 'failed', error: { name: 'RangeError' } });
+  });
+
+  test('give up a method that does not end, tell of it, and hear it no more', async () => {
+    const spoken: Promise<void>[] = [];
+    let speak = () => {};
+    const { clock, context, outcome, givenUp } = under({ timeoutMs: 1000 }, (task) => {
+      speak = () => {
+        spoken.push(task.update({ progress: 50 }), task.log('still here'));
+      };
+      return deaf();
+    });
+    await clock.pass(1000);
+    speak();
+    await clock.pass(4999);
+    expect([outcome(), givenUp, context.words]).toEqual([undefined, [], [{ progress: 50 }, 'still here']]);
+    await clock.pass(1);
+    expect(outcome()).toEqual(timedOut(/limit of 1000 ms/));
+    expect(givenUp).toEqual([expect.stringContaining('longer than its time limit of 1000 ms')]);
+    speak();
+    await Promise.all(spoken);
+    expect(context.words).toHaveLength(2);
+    expect(clock.timers).toBe(0);
+  });
+
+  test('end a run that was cancelled and does not end as cancelled', async () => {
+    const { clock, context, outcome } = under({ timeoutMs: 1000 }, deaf);
+    context.abort(new AbortReason('cancel'));
+    await clock.pass(6000);
+    expect(outcome()).toEqual({ kind: 'cancelled' });
+  });
+
+  test('end an attempt that says nothing for as long as its heartbeat, and none that goes on saying', async () => {
+    let task: TaskContext | undefined;
+    const { clock, outcome } = under({ heartbeatMs: 1000 }, (context) => {
+      task = context;
+      return heeding(context);
+    });
+    for (const say of ['update', 'log', 'update', 'log'] as const) {
+      await clock.pass(999);
+      if (say === 'log') task?.log('here');
+      else task?.update({});
+    }
+    await clock.pass(999);
+    expect(outcome()).toBeUndefined();
+    await clock.pass(1);
+    expect(outcome()).toEqual(timedOut(/said nothing, by update or log, for 1000 ms/));
+  });
+
+  test('hear first what a blocked loop had no time to hear', async () => {
+    let task: TaskContext | undefined;
+    const { clock, outcome } = under({ heartbeatMs: 1000 }, (context) => {
+      task = context;
+      return heeding(context);
+    });
+    const passed = clock.pass(1000);
+    // The heartbeat is due, and its word comes in the same turn of the loop, behind it.
+    task?.update({ progress: 1 });
+    await passed;
+    expect(outcome()).toBeUndefined();
+  });
+
+  test('neither end nor spare an attempt when wall time jumps', async () => {
+    for (const jump of [-3_600_000, 3_600_000]) {
+      const { clock, outcome } = under({ timeoutMs: 1000, heartbeatMs: 900 }, heeding);
+      clock.wallTime += jump;
+      await clock.pass(899);
+      expect(outcome()).toBeUndefined();
+      await clock.pass(1);
+      expect(outcome()).toEqual(timedOut(/for 900 ms/));
+    }
+  });
+
+  test('may be longer than a timer of Node takes', async () => {
+    const { execute } = executor(heeding, { timeoutMs: 2 ** 31, heartbeatMs: 2 ** 33 });
+    const context = recordedAttempt();
+    const ended = execute(leased('work'), context);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(context.signal.aborted).toBe(false);
+    context.abort(new AbortReason('shutdown'));
+    expect(await ended).toEqual({ kind: 'interrupted' });
   });
 });

@@ -23,6 +23,8 @@ export interface LaunchOptions {
   flags?: string[];
   /** Words before `node`, such as `strace …`; the process they make must become `node`. */
   through?: string[];
+  /** Of task files. Default: that of the state `lab`. */
+  folder?: string;
   /** Default: the home's. */
   data?: string;
   environment?: Record<string, string>;
@@ -58,8 +60,8 @@ export class Home {
 
   /** Starts a server, and does not wait for it. */
   launch(options: LaunchOptions = {}): ServerProcess {
-    const { flags = [], through = [], data = this.data, environment = {} } = options;
-    const [command, ...words] = [...through, process.execPath, cliFile, 'serve', labFolder];
+    const { flags = [], through = [], folder = labFolder, data = this.data, environment = {} } = options;
+    const [command, ...words] = [...through, process.execPath, cliFile, 'serve', folder];
     const standing = ['--host', '127.0.0.1', '--port', '0', '--data', data, '--log-format', 'json'];
     const child = spawn(command as string, [...words, ...standing, ...flags], {
       env: { ...this.environment, ...environment },
