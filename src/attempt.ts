@@ -25,13 +25,13 @@ export async function runAttempt(
       return failed('InputError', `The stored input does not fit the task any more. ${reasons.join('; ')}`);
     }
     const context = new AttemptTaskContext(run, attempt, client);
-    beginWork(run);
+    const work = beginWork(task, run);
     try {
       return completed(await asRun(run, () => task.run(context, parsed?.value)));
     } catch (thrown) {
       return thrownOutcome(thrown, attempt);
     } finally {
-      endWork(run);
+      endWork(work);
     }
   } catch {
     // What was thrown throws itself when it is looked at: a getter, a proxy.

@@ -4,7 +4,7 @@
 import type { LeasedRun } from './engine.ts';
 import { listed } from './errors.ts';
 import type { Log } from './logging.ts';
-import { runsAtWork, takeSpent, watchRunTime } from './runTime.ts';
+import { takeSpent, tasksAtWork, watchRunTime } from './runTime.ts';
 
 /** How often the loop is looked at: each look finds out how late it is. */
 const periodMs = 50;
@@ -80,16 +80,12 @@ export class LoopWatch {
 
   /** A loop that was late while no task was at work was late for other reasons. */
   #nameNobody(ms: number, now: number): void {
-    const counts = new Map<string, number>();
-    for (const { state, task } of runsAtWork()) {
-      const name = `${state}/${task}`;
-      counts.set(name, (counts.get(name) ?? 0) + 1);
-    }
-    if (counts.size === 0) return;
-    const atWork = listed(
-      [...counts].map(([name, count]) => (count === 1 ? name : `${name} (${count} runs)`)),
+    const tasks = tasksAtWork();
+    if (tasks.length === 0) return;
+    const names = tasks.map(
+      ({ state, task, runs }) => `${state}/${task}${runs === 1 ? '' : ` (${runs} runs)`}`,
     );
-    const what = `The event loop was blocked for ${Math.round(ms)} ms, by which run cannot be told. At work were ${atWork}`;
+    const what = `The event loop was blocked for ${Math.round(ms)} ms, by which run cannot be told. At work were ${listed(names)}`;
     this.#tell('', ms, now, {}, what);
   }
 

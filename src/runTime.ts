@@ -7,31 +7,55 @@
  */
 import { createHook } from 'node:async_hooks';
 import type { LeasedRun } from './engine.ts';
+import type { TaskDefinition } from './task.ts';
 
 /** Less than this at the beginning of a method is nobody's block, nor a part of one. */
 const leastMs = 1;
 
-const atWork = new Set<LeasedRun>();
+/**
+ * Each callback costs 150 to 300 ns more while it is measured. More of them than this between two looks, and they are let alone
+ * for a while: a task that awaits its every update, say, is not to be slowed down by half so that nobody blocks the loop unseen.
+ */
+const mostCallbacks = 5000;
+const restMs = 10_000;
+
+/** How many attempts of a task are at work. A count, and no set of runs: each attempt of the server pays for it. */
+export interface AtWork {
+  readonly state: string;
+  readonly task: string;
+  runs: number;
+}
+
+const atWork = new Map<TaskDefinition, AtWork>();
+let allRuns = 0;
 let spent = new Map<LeasedRun, number>();
 let watchers = 0;
 
-export function beginWork(run: LeasedRun): void {
-  atWork.add(run);
+/** The method of `task` is about to be called for `run`. What is returned is for `endWork`. */
+export function beginWork(task: TaskDefinition, run: LeasedRun): AtWork {
+  let work = atWork.get(task);
+  if (!work) {
+    work = { state: run.state, task: run.task, runs: 0 };
+    atWork.set(task, work);
+  }
+  work.runs++;
+  allRuns++;
+  return work;
 }
 
-export function endWork(run: LeasedRun): void {
-  atWork.delete(run);
-  if (atWork.size === 0) ignoreCallbacks();
+export function endWork(work: AtWork): void {
+  work.runs--;
+  if (--allRuns === 0) ignoreCallbacks();
 }
 
-/** The runs whose methods have not ended. */
-export function runsAtWork(): readonly LeasedRun[] {
-  return [...atWork];
+/** The tasks with attempts whose methods have not ended. */
+export function tasksAtWork(): readonly AtWork[] {
+  return [...atWork.values()].filter(({ runs }) => runs > 0);
 }
 
 /** Counts from now on; the returned function ends that. */
 export function watchRunTime(): () => void {
-  watchers++;
+  if (watchers++ === 0) restsUntil = 0;
   return () => {
     if (--watchers > 0) return;
     ignoreCallbacks();
@@ -43,6 +67,11 @@ export function watchRunTime(): () => void {
 export function takeSpent(): ReadonlyMap<LeasedRun, number> {
   // Of callbacks that are running now, what they took so far.
   switchTo(current);
+  if (callbacks > mostCallbacks) {
+    ignoreCallbacks();
+    restsUntil = performance.now() + restMs;
+  }
+  callbacks = 0;
   const taken = spent;
   if (taken.size > 0) spent = new Map();
   return taken;
@@ -63,9 +92,12 @@ let since = 0;
 const outer: (LeasedRun | undefined)[] = [];
 let whose: () => LeasedRun | undefined = () => undefined;
 let isMeasuring = false;
+let callbacks = 0;
+let restsUntil = 0;
 
 const hook = createHook({
   before() {
+    callbacks++;
     outer.push(current);
     switchTo(whose());
   },
@@ -77,7 +109,7 @@ const hook = createHook({
 
 /** Measures callbacks, too. `currentRun` says whose callback is being run. */
 export function measureCallbacks(currentRun: () => LeasedRun | undefined): void {
-  if (isMeasuring || watchers === 0) return;
+  if (isMeasuring || watchers === 0 || performance.now() < restsUntil) return;
   isMeasuring = true;
   whose = currentRun;
   hook.enable();
