@@ -20,6 +20,11 @@ import { patienceMs } from './timeLimits.ts';
 const idleMs = 30_000;
 /** Threads are nicer than the main loop by so much, so that it gets its turn at once while they keep every CPU busy. */
 const niceIncrement = 10;
+/**
+ * Of a thread's heap, what was made lately. Node lets a thread that is out of memory have 16 MiB more, to come to its end by; where
+ * more than that may survive a collection (Node's default is 48), V8 ends the whole process instead.
+ */
+const youngMb = 12;
 /** Longer than any thread takes to start and to load its file: one that has not called the method by then is killed. */
 const beginMs = 60_000;
 /** What threads get to end that were killed; one inside a call that cannot be interrupted (`execSync`) takes longer. */
@@ -140,7 +145,10 @@ export class Isolation {
       // Otherwise the loop of an idle thread stands still, and with it what a task left behind.
       atomics: 'disabled',
       recordTiming: false,
-      ...(memoryMb !== null && { resourceLimits: { maxOldGenerationSizeMb: memoryMb } }),
+      resourceLimits: {
+        maxYoungGenerationSizeMb: youngMb,
+        ...(memoryMb !== null && { maxOldGenerationSizeMb: memoryMb }),
+      },
       // Elsewhere it is the whole process that would be nicer.
       ...(process.platform === 'linux' && { niceIncrement }),
     });

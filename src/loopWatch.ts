@@ -65,16 +65,19 @@ export class LoopWatch {
     const spent = takeSpent();
     for (const [key, { until }] of this.#quiet) if (now >= until) this.#tellCounted(key);
     if (sinceMs <= blockMs) return;
+    // Up to a period of the time since the last look the loop was waiting, as it should.
+    const blockedMs = sinceMs - periodMs;
     const share = largestShare(spent);
-    // Part of the time since the last look the loop was waiting, as it should.
-    if (share && share.ms >= (sinceMs - periodMs) / 2) {
-      if (share.ms > blockMs) this.#nameTask(share, now);
-    } else if (sinceMs - periodMs > blockMs) this.#nameNobody(sinceMs - periodMs, now);
+    if (share && share.ms > blockMs) this.#nameTask(share, share.ms, now);
+    else if (blockedMs <= blockMs) return;
+    // What measuring takes is counted as nobody's: of many short callbacks, that is half of the time.
+    else if (share && share.ms > blockedMs / 3) this.#nameTask(share, blockedMs, now);
+    else this.#nameNobody(blockedMs, now);
   }
 
-  #nameTask({ ms, run, runMs, runs }: Share, now: number): void {
+  #nameTask({ ms: sharedMs, run, runMs, runs }: Share, ms: number, now: number): void {
     const { id, state, task } = run;
-    const fields = runMs >= ms / 2 ? { task_id: id, state, task } : { state, task, runs };
+    const fields = runMs >= sharedMs / 2 ? { task_id: id, state, task } : { state, task, runs };
     this.#tell(`${state}/${task}`, ms, now, fields, `A task blocked the event loop for ${Math.round(ms)} ms`);
   }
 

@@ -88,8 +88,9 @@ export const lab = defineState('lab', {
 
   hungry: defineTask({ isolate, memoryMb: 64 }, (task) => {
     task.log('eating');
+    const text = JSON.stringify(Array.from({ length: 1000 }, (_, i) => ({ i })));
     const kept = [];
-    for (;;) kept.push(new Array(1000).fill(kept.length));
+    for (;;) kept.push(JSON.parse(text));
   }),
 
   throws: defineTask(
