@@ -7,7 +7,7 @@ import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
 import { AbortReason, type AttemptContext, type RunPatch } from './engine.ts';
 import { type Abort, type FromThread, type Gauge, type Word, wordBytes } from './threadLine.ts';
 
-/** A post costs the main loop some 20 µs, however much is in it. So many may leave at once … */
+/** A post costs the main loop some 8 µs, besides what is in it. So many may leave at once … */
 const mostCredit = 32;
 /** … and one more each so many milliseconds: what is said faster than that shares a post. */
 const creditMs = 10;
