@@ -251,7 +251,10 @@ class ThreadedAttempt {
   /** Whoever was asked to end has ended by that, however; whoever was not has died. */
   #deathOutcome(error: Error): Outcome {
     const { signal } = this.#attempt;
-    if (signal.aborted) return abortedOutcome(signal.reason);
+    if (signal.aborted) {
+      const outcome = abortedOutcome(signal.reason);
+      return outcome.kind === 'failed' ? { ...outcome, killed: true } : outcome;
+    }
     if (this.#killer.signal.aborted && !this.#death) return { kind: 'interrupted' };
     return {
       kind: 'died',

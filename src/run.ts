@@ -93,8 +93,8 @@ export interface Run {
 export type Outcome =
   /** `result` is a JSON value. */
   | { kind: 'completed'; result: unknown }
-  /** `stack` is logged for the admin and never shown to a caller. */
-  | { kind: 'failed'; error: RunError; stack?: string; retry?: RetryWish }
+  /** `stack` is logged for the admin and never shown to a caller. `killed`: its thread would not stop, which counts as a death too. */
+  | { kind: 'failed'; error: RunError; stack?: string; retry?: RetryWish; killed?: true }
   /** The thread of an isolated attempt ended under it: counts as a death, as if the process had died. */
   | { kind: 'died'; error: RunError }
   | { kind: 'cancelled' }

@@ -295,9 +295,15 @@ export class Leaser {
       case 'failed': {
         const { retries } = policies.of(run.state, run.task);
         const failures = run.failures + 1;
-        if (run.cancelRequested || outcome.retry === 'never' || failures >= retries.attempts) return end;
-        const waitMs = outcome.retry?.afterMs ?? retryDelayMs(retries, failures);
-        return { outcome, back: { because: 'failure', dueAt: clock.now() + waitMs } };
+        const deaths = run.deaths + (outcome.killed ? 1 : 0);
+        const { retry } = outcome;
+        const isOver = failures >= retries.attempts || deaths >= mostDeaths;
+        if (run.cancelRequested || retry === 'never' || isOver) return end;
+        const waitMs = retry?.afterMs ?? retryDelayMs(retries, failures);
+        return {
+          outcome,
+          back: { because: outcome.killed ? 'kill' : 'failure', dueAt: clock.now() + waitMs },
+        };
       }
       case 'died':
         if (run.cancelRequested) return { outcome: { kind: 'cancelled' }, back: null };

@@ -82,8 +82,11 @@ export type ReadOperation =
   | { op: 'input'; id: string }
   | { op: 'standings'; ids: string[]; at: number };
 
-/** Why a lease ended without an end of its run: `death` of its process or thread, `failure` of its attempt, `stop` of the server. */
-export type Release = 'death' | 'failure' | 'stop';
+/**
+ * Why a lease ended without an end of its run: `death` of its process or thread, `failure` of its attempt, `kill` of a thread that
+ * would not stop, which is both, `stop` of the server, which is neither.
+ */
+export type Release = 'death' | 'failure' | 'kill' | 'stop';
 
 /** A run as it is stored, and, where it waits, what goes before it; null: it waits for a time and not for its turn. */
 export interface StoredRun {
