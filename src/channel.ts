@@ -92,6 +92,27 @@ export class Channel {
       : undefined;
   }
 
+  /**
+   * Sends what is no message of the stream, and has no place in it: to each subscriber who keeps up, what `blockFor` gives. Who
+   * is slow does without.
+   */
+  sendBeside(
+    blockFor: (subscriber: Subscriber) => Buffer | undefined,
+    remaining = this.subscribers.values(),
+  ): void {
+    let served = 0;
+    for (const subscriber of remaining) {
+      if (!subscriber.live || subscriber.sink.bufferedBytes > bufferLimitBytes) continue;
+      const block = blockFor(subscriber);
+      if (!block) continue;
+      subscriber.sink.send(block);
+      if (++served === sliceSinks) {
+        setImmediate(() => this.sendBeside(blockFor, remaining));
+        return;
+      }
+    }
+  }
+
   #pass(remaining: IterableIterator<Subscriber>): void {
     let served = 0;
     for (const subscriber of remaining) {

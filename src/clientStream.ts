@@ -11,8 +11,9 @@ import {
 } from './channel.ts';
 import type { Clock } from './clock.ts';
 import type { Engine } from './engine.ts';
-import { gapFrames, type Message } from './message.ts';
-import { type Run, snapshotMessage } from './run.ts';
+import { gapFrames, type Message, type PositionMessage } from './message.ts';
+import type { Audience, PositionStream } from './positions.ts';
+import { positionMessage, type Run, type Snapshot, snapshotMessage, TaskStatus } from './run.ts';
 
 /** Shown to who joins, besides the active runs: those that ended so lately, and so many of them. */
 const endedWithinMs = 60_000;
@@ -22,16 +23,28 @@ const joinPage = 500;
 /** Who would have to be told of more runs than this at once is sent away: joining again is cheaper. */
 const mostPassedOver = 10_000;
 
+/** Of more runs that wait it is not told where they stand: nobody reads a thousand positions a second. */
+const mostPositions = 1000;
+
 /** For somebody who joins or is slow: by run, the newest message not sent to them and the last `seq` that they know. */
 type PassedOver = Map<string, { had: number; newest: Message }>;
 
-export class ClientStream implements ChannelRules {
+/** A run that waits. */
+interface WaitingRun {
+  /** The place in the channel of the event that said so. */
+  since: number;
+  /** The latest position that was told. */
+  told: string | undefined;
+}
+
+export class ClientStream implements ChannelRules, PositionStream {
   readonly #engine: Engine;
   readonly #clock: Clock;
   readonly #client: string;
   readonly #state: string;
   readonly #channel = new Channel(this, 0);
   readonly #behind = new Map<Subscriber, PassedOver>();
+  readonly #waiting = new Map<string, WaitingRun>();
 
   constructor(engine: Engine, clock: Clock, client: string, state: string) {
     this.#engine = engine;
@@ -41,7 +54,11 @@ export class ClientStream implements ChannelRules {
   }
 
   publish(message: Message): void {
-    this.#channel.publish(message, this.#channel.head + 1);
+    const place = this.#channel.head + 1;
+    this.#channel.publish(message, place);
+    const { task_id: id, status } = message.event.snapshot;
+    if (status !== TaskStatus.PENDING) this.#waiting.delete(id);
+    else if (this.#waiting.size < mostPositions) this.#waiting.set(id, { since: place, told: undefined });
     for (const [subscriber, passedOver] of this.#behind) this.#passOver(subscriber, passedOver, message);
   }
 
@@ -75,6 +92,7 @@ export class ClientStream implements ChannelRules {
       for (const { snapshot } of runs) {
         if (told.has(snapshot.task_id)) continue;
         told.set(snapshot.task_id, snapshot.seq);
+        this.#noteWaiting(snapshot, passedOver);
         sink.send(sink.framing.frame(snapshotMessage(snapshot), snapshot.seq));
         if (sink.bufferedBytes > bufferLimitBytes) await drained(sink);
         if (subscriber.closed) return;
@@ -101,6 +119,38 @@ export class ClientStream implements ChannelRules {
       else passed.had = Math.max(passed.had, seq);
     }
     this.#catchUp(subscriber);
+  }
+
+  /** A run that a joiner is shown as waiting, with where it stands. What has happened to it meanwhile is known already. */
+  #noteWaiting(snapshot: Snapshot, passedOver: PassedOver): void {
+    const { task_id: id, status, position, starts_at = null, ends_at = null } = snapshot;
+    if (status !== TaskStatus.PENDING || passedOver.has(id)) return;
+    const told = position === undefined ? undefined : positionMessage(id, { position, starts_at, ends_at });
+    const known = this.#waiting.get(id);
+    // Others were told something else: everybody is told again.
+    if (known) known.told = known.told === told ? told : undefined;
+    else if (this.#waiting.size < mostPositions) this.#waiting.set(id, { since: 0, told });
+  }
+
+  *waiting(audience: Audience): Iterable<string> {
+    // Who joins is shown the positions in the snapshots that it begins with.
+    if (audience === 'newcomers') return;
+    let level = this.#channel.head;
+    for (const { live, position } of this.#channel.subscribers) if (live) level = Math.min(level, position);
+    // Somebody may not have been sent the event yet that makes the run one that waits.
+    for (const [id, { since }] of this.#waiting) if (since <= level) yield id;
+  }
+
+  tellPosition(message: PositionMessage): void {
+    const run = this.#waiting.get(message.id);
+    if (!run || run.told === message.text) return;
+    run.told = message.text;
+    this.#channel.sendBeside((subscriber) =>
+      // The run may have begun since then, and wait again.
+      this.#waiting.get(message.id) === run && subscriber.position >= run.since
+        ? message.framed(subscriber.sink.framing)
+        : undefined,
+    );
   }
 
   /** Where each run that was passed over stands now, behind a gap where there is one. */

@@ -12,8 +12,11 @@ import { catalogueRoutes } from './routes/catalogue.ts';
 import { directRoutes } from './routes/direct.ts';
 import { docsRoutes } from './routes/docs.ts';
 import { enter, guardRoutes } from './routes/entry.ts';
+import { EventStreams } from './routes/eventStreams.ts';
+import { eventRoutes } from './routes/events.ts';
 import { healthRoutes } from './routes/health.ts';
 import { startLimits } from './routes/limits.ts';
+import { logRoutes } from './routes/logs.ts';
 import type { RouteParts } from './routes/parts.ts';
 import { answerClientError, answerError, answerHandshakeError, endWithProblem } from './routes/problems.ts';
 import { socketRoutes } from './routes/socket.ts';
@@ -46,7 +49,7 @@ const socketCloseMs = 1000;
 
 /** The application of these parts, ready to listen. */
 export async function createApp(
-  parts: Omit<RouteParts, 'limits'>,
+  parts: Omit<RouteParts, 'limits' | 'events'>,
   timeouts: Partial<HttpTimeouts> = {},
 ): Promise<FastifyInstance> {
   const app = makeApp(parts, { ...defaultTimeouts, ...timeouts });
@@ -55,7 +58,10 @@ export async function createApp(
   if (parts.log.enabled('debug')) logAnswers(app, parts.log);
   answerWhatIsNoRequest(app);
   readJsonBodies(app);
-  await addRoutes(app, { ...parts, limits: await startLimits(app, startsPerSecond(parts.config)) });
+  const events = new EventStreams(parts.clock);
+  events.start();
+  app.addHook('onClose', async () => events.stop());
+  await addRoutes(app, { ...parts, events, limits: await startLimits(app, startsPerSecond(parts.config)) });
   return app;
 }
 
@@ -123,6 +129,8 @@ async function addRoutes(app: FastifyInstance, parts: RouteParts): Promise<void>
   catalogueRoutes(app, parts);
   if (directIsOn(parts.config)) directRoutes(app, parts);
   stateEventRoutes(app, parts);
+  eventRoutes(app, parts);
+  logRoutes(app, parts);
   // Each in a scope of its own, since what their plugins hook in would run for every request.
   await app.register((scope) => docsRoutes(scope, parts));
   await app.register(async (scope) => {

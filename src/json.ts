@@ -19,6 +19,12 @@ const refusePrototypes = { protoAction: 'error', constructorAction: 'error' } as
 /** Reads a body; undefined when it is empty. Throws a `RequestError` that says what is wrong, and where. */
 export function parseBody(bytes: Buffer): JsonBody | undefined {
   if (bytes.length === 0) return undefined;
+  const text = decodeBody(bytes);
+  return { text, value: parseJson(text) };
+}
+
+/** The text of a body, without a byte order mark. Throws a `RequestError` when it is not UTF-8. */
+export function decodeBody(bytes: Buffer): string {
   if (!isUtf8(bytes)) {
     throw new RequestError(
       'invalid-json',
@@ -26,8 +32,12 @@ export function parseBody(bytes: Buffer): JsonBody | undefined {
     );
   }
   const decoded = bytes.toString();
-  const text = decoded.charCodeAt(0) === 0xfeff ? decoded.slice(1) : decoded;
-  // Each level takes two characters, so most bodies are too short to be too deep.
+  return decoded.charCodeAt(0) === 0xfeff ? decoded.slice(1) : decoded;
+}
+
+/** The value of a text. Where it is a part of another one, `offset` is where it stands `within` that, for the error. */
+export function parseJson(text: string, within = text, offset = 0): unknown {
+  // Each level takes two characters, so most texts are too short to be too deep.
   if (text.length > 2 * maxDepth && isDeeperThan(text, maxDepth)) {
     throw new RequestError(
       'refused-json',
@@ -35,9 +45,10 @@ export function parseBody(bytes: Buffer): JsonBody | undefined {
     );
   }
   try {
-    return { text, value: parse(text, refusePrototypes) };
+    return parse(text, refusePrototypes);
   } catch {
-    throw refusal(text);
+    const fault = jsonFault(text);
+    throw fault ? invalidJson(within, offset + fault.position, fault.expected) : prototypeKey();
   }
 }
 
@@ -55,24 +66,29 @@ function isDeeperThan(text: string, limit: number): boolean {
   return false;
 }
 
-function refusal(text: string): RequestError {
-  const fault = jsonFault(text);
-  if (!fault) {
-    return new RequestError(
-      'refused-json',
-      'The body has a key "__proto__", or a key "constructor" that holds a "prototype". Use other names.',
-    );
+function prototypeKey(): RequestError {
+  return new RequestError(
+    'refused-json',
+    'The body has a key "__proto__", or a key "constructor" that holds a "prototype". Use other names.',
+  );
+}
+
+/** For a text that has something else at `position` than what JSON has there. */
+export function invalidJson(text: string, position: number, expected: string): RequestError {
+  let line = 1;
+  let lineStart = 0;
+  for (let at = 0; at < position; at++) {
+    if (text.charCodeAt(at) !== 0x0a) continue;
+    line++;
+    lineStart = at + 1;
   }
-  const { position, expected } = fault;
-  const before = text.slice(0, position).split('\n');
-  const column = (before.at(-1) as string).length + 1;
   const found =
     position < text.length
       ? JSON.stringify(String.fromCodePoint(text.codePointAt(position) ?? 0))
       : 'its end';
   return new RequestError(
     'invalid-json',
-    `At position ${position} (line ${before.length}, column ${column}) the body has ${found} where ${expected} should be.`,
+    `At position ${position} (line ${line}, column ${position - lineStart + 1}) the body has ${found} where ${expected} should be.`,
   );
 }
 

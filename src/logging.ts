@@ -101,7 +101,7 @@ function colouredLine(time: Date, level: string, message: string, fields: Record
 }
 
 /** Nothing that a task or a caller says may look like a line of its own. */
-function oneLine(text: string): string {
+export function oneLine(text: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
   return text.replace(/[\x00-\x1f\x7f-\x9f\u2028\u2029]+/g, ' ');
 }

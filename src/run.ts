@@ -104,7 +104,7 @@ export type Outcome =
 /** What the author said of the next attempt by what was thrown: none, or after so many milliseconds. */
 export type RetryWish = 'never' | { afterMs: number };
 
-/** The JSON text of one WebSocket message: a snapshot plus `type`, and for a log line `text` and `fields`. */
+/** The JSON text of one message of a stream: a snapshot plus `type`, and for a log line `text` and `fields`. */
 export function eventMessage(event: RunEvent): string {
   const snapshot = event.snapshot;
   if (event.kind === 'update') return typedSnapshot('update', snapshot);
@@ -120,6 +120,11 @@ export function snapshotMessage(snapshot: Snapshot): string {
 /** `missed` messages before `seq` will not come. */
 export function gapMessage(taskId: string, missed: number, seq: number): string {
   return JSON.stringify({ type: 'gap', task_id: taskId, missed, seq });
+}
+
+/** Where a run stands that waits. */
+export function positionMessage(taskId: string, { position, starts_at, ends_at }: Standing): string {
+  return JSON.stringify({ type: 'position', task_id: taskId, position, starts_at, ends_at });
 }
 
 function typedSnapshot(type: string, snapshot: Snapshot): string {

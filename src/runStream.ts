@@ -10,20 +10,28 @@ import {
   type Subscriber,
 } from './channel.ts';
 import type { Engine } from './engine.ts';
-import { gapFrames, Message } from './message.ts';
-import { isTerminal } from './run.ts';
+import { gapFrames, Message, type PositionMessage } from './message.ts';
+import type { Audience, PositionStream } from './positions.ts';
+import { isTerminal, TaskStatus } from './run.ts';
 
 /** Messages kept while somebody watches, so that a reader who was slow for a moment misses nothing. */
 const keptMessages = 256;
 
-export class RunStream implements ChannelRules {
+export class RunStream implements ChannelRules, PositionStream {
   readonly #engine: Engine;
   readonly #id: string;
+  readonly #onWaiting: (stream: RunStream) => void;
   readonly #channel = new Channel(this, keptMessages);
+  /** As the history said it; an event that came since then says it better. */
+  #statusRead: TaskStatus | undefined;
+  /** The latest position that each has been told; `isNew`: as they joined, which may have been a moment ago. */
+  readonly #told = new Map<Subscriber, { text: string; isNew: boolean }>();
 
-  constructor(engine: Engine, id: string) {
+  /** `onWaiting` is called when somebody has joined and the run waits. */
+  constructor(engine: Engine, id: string, onWaiting: (stream: RunStream) => void) {
     this.#engine = engine;
     this.#id = id;
+    this.#onWaiting = onWaiting;
   }
 
   publish(message: Message): void {
@@ -42,6 +50,7 @@ export class RunStream implements ChannelRules {
         if (subscriber.closed) return;
         subscriber.closed = true;
         this.#channel.subscribers.delete(subscriber);
+        this.#told.delete(subscriber);
         left(this.#channel.subscribers.size === 0);
       },
     };
@@ -56,6 +65,7 @@ export class RunStream implements ChannelRules {
       const history = await this.#engine.history(this.#id, subscriber.position);
       if (subscriber.closed) return;
       if (!history) return this.#close(subscriber, 1011, 'The run is no longer stored');
+      this.#statusRead = history.run.snapshot.status;
       for (const event of history.events) {
         this.#send(subscriber, [new Message(event)]);
         if (subscriber.sink.bufferedBytes > bufferLimitBytes) await drained(subscriber.sink);
@@ -68,6 +78,31 @@ export class RunStream implements ChannelRules {
       if (!last && isTerminal(history.run.snapshot.status)) return this.#end(subscriber);
     }
     this.#catchUp(subscriber);
+    if (this.#waits) this.#onWaiting(this);
+  }
+
+  get #waits(): boolean {
+    return (this.#channel.latest?.event.snapshot.status ?? this.#statusRead) === TaskStatus.PENDING;
+  }
+
+  *waiting(audience: Audience): Iterable<string> {
+    if (this.#waits && (audience === 'all' || this.#told.size < this.#channel.subscribers.size))
+      yield this.#id;
+  }
+
+  tellPosition(message: PositionMessage, audience: Audience): void {
+    const { text } = message;
+    this.#channel.sendBeside((subscriber) => {
+      // Its watchers may be told in several turns of the loop, and the run may begin in any of them.
+      if (!this.#waits || subscriber.position < this.#channel.head) return undefined;
+      const told = this.#told.get(subscriber);
+      if (told && audience === 'newcomers') return undefined;
+      const isTooSoon = told?.isNew === true;
+      if (told) told.isNew = false;
+      if (isTooSoon || told?.text === text) return undefined;
+      this.#told.set(subscriber, { text, isNew: audience === 'newcomers' });
+      return message.framed(subscriber.sink.framing);
+    });
   }
 
   /** Brings a subscriber level with what the channel still has, else over a gap. */

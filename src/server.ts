@@ -18,6 +18,7 @@ import { LoopWatch } from './loopWatch.ts';
 import { loadRegistry, type Registry } from './registry.ts';
 import { logFailure, logGivenUp, logStray } from './runLog.ts';
 import { Subscribers } from './subscribers.ts';
+import { Waiters } from './waiters.ts';
 
 /** Whatever is left out of the `Config` is at the default that `spyglass-tasks serve --help` shows. */
 export interface ServerOptions extends Partial<Config> {
@@ -49,6 +50,7 @@ interface Running {
   loopWatch: LoopWatch;
   auth: Auth;
   subscribers: Subscribers;
+  waiters: Waiters;
   app: FastifyInstance;
   listening: Listening;
 }
@@ -118,12 +120,19 @@ export class Server {
     const registry = this.#options.registry ?? (await loadRegistry(config.folder));
     const { engine, tokens } = await openEngine(config, { clock, log, policies: registry.policies() });
     const subscribers = new Subscribers(engine, clock);
-    engine.onEvent((event) => subscribers.receive(event));
+    const waiters = new Waiters(clock);
+    engine.onEvent((event) => {
+      subscribers.receive(event);
+      waiters.receive(event);
+    });
     try {
       await engine.open();
       const auth = new Auth(tokens, clock);
-      await auth.start((token) => subscribers.closeClient(token, 1008, endedToken));
-      const parts = { registry, engine, subscribers, auth, config, clock, log };
+      await auth.start((token) => {
+        subscribers.closeClient(token, 1008, endedToken);
+        waiters.endClient(token);
+      });
+      const parts = { registry, engine, subscribers, waiters, auth, config, clock, log };
       const app = await createApp(
         { ...parts, guard: new Guard(config), isStopping: () => this.#isStopping },
         this.#options.timeouts,
@@ -148,7 +157,7 @@ export class Server {
       );
       const loopWatch = new LoopWatch(log);
       loopWatch.start();
-      return { engine, isolation, loopWatch, auth, subscribers, app, listening };
+      return { engine, isolation, loopWatch, auth, subscribers, waiters, app, listening };
     } catch (error) {
       await engine.close();
       throw error;
@@ -158,8 +167,9 @@ export class Server {
   async #stop(graceMs: number): Promise<void> {
     const running = await this.#starting?.catch(() => undefined);
     if (!running) return;
-    const { engine, isolation, loopWatch, auth, subscribers, app, listening } = running;
+    const { engine, isolation, loopWatch, auth, subscribers, waiters, app, listening } = running;
     await engine.drain(graceMs);
+    waiters.close();
     this.#isHeldByThread = !(await isolation.close());
     await lastWords(subscribers);
     auth.stop();

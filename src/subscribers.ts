@@ -6,6 +6,7 @@ import { ClientStream } from './clientStream.ts';
 import type { Clock } from './clock.ts';
 import type { Engine } from './engine.ts';
 import { Message } from './message.ts';
+import { Positions } from './positions.ts';
 import type { RunEvent } from './run.ts';
 import { RunStream } from './runStream.ts';
 
@@ -15,10 +16,12 @@ export class Subscribers {
   readonly #runs = new Map<string, RunStream>();
   readonly #clients = new Map<string, ClientStream>();
   readonly #all = new Set<Subscriber>();
+  readonly #positions: Positions;
 
   constructor(engine: Engine, clock: Clock) {
     this.#engine = engine;
     this.#clock = clock;
+    this.#positions = new Positions(engine, clock, () => [...this.#runs.values(), ...this.#clients.values()]);
   }
 
   /** How many watch. */
@@ -49,7 +52,7 @@ export class Subscribers {
   watchRun(id: string, client: string | null, since: number, sink: Sink): () => void {
     let stream = this.#runs.get(id);
     if (!stream) {
-      stream = new RunStream(this.#engine, id);
+      stream = new RunStream(this.#engine, id, (waiting) => this.#positions.joined(waiting));
       this.#runs.set(id, stream);
     }
     const subscriber = stream.add(sink, since, client, (empty) => {
@@ -57,6 +60,7 @@ export class Subscribers {
       if (empty) this.#runs.delete(id);
     });
     this.#all.add(subscriber);
+    this.#positions.begin();
     return subscriber.leave;
   }
 
@@ -73,6 +77,7 @@ export class Subscribers {
       if (empty) this.#clients.delete(key);
     });
     this.#all.add(subscriber);
+    this.#positions.begin();
     return subscriber.leave;
   }
 

@@ -7,7 +7,10 @@ const source = fileURLToPath(new URL('../src/', import.meta.url));
 
 /** From the bottom to the top; a folder stands for all that is in it. docs/internals.md draws the same picture. */
 const layers = [
-  ['clock.ts', 'errors.ts', 'json.ts', 'jsonSchema.ts', 'logging.ts', 'run.ts', 'schema.ts', 'token.ts'],
+  [
+    ...['clock.ts', 'errors.ts', 'json.ts', 'jsonItems.ts', 'jsonSchema.ts', 'logging.ts', 'run.ts'],
+    ...['schema.ts', 'token.ts'],
+  ],
   [
     ...[
       'config.ts',
@@ -28,7 +31,8 @@ const layers = [
     ...['importer.ts', 'packageHook.ts', 'taskFile.ts'],
   ],
   [
-    ...['channel.ts', 'clientStream.ts', 'message.ts', 'runStream.ts', 'subscribers.ts'],
+    ...['channel.ts', 'clientStream.ts', 'message.ts', 'positions.ts', 'runStream.ts', 'subscribers.ts'],
+    'waiters.ts',
     ...['attempt.ts', 'currentRun.ts', 'executor.ts', 'taskContext.ts', 'timeLimits.ts'],
     ...['loopWatch.ts', 'runLog.ts', 'runTime.ts'],
     ...['isolatedAttempt.ts', 'isolation.ts', 'mainLine.ts', 'threadAttempt.ts', 'threadLine.ts'],

@@ -8,13 +8,20 @@ import { parseBody } from '../json.ts';
 
 export const bodyLimitBytes = 1024 * 1024;
 
-/** After this, `request.body` is a `JsonBody`, or undefined when nothing was sent. */
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Set for the routes that read the bytes of their body themselves. */
+    readsBytes?: boolean;
+  }
+}
+
+/** After this, `request.body` is a `JsonBody`, or undefined when nothing was sent; bytes where the route reads them itself. */
 export function readJsonBodies(app: FastifyInstance): void {
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, bytes, done) => {
     const type = request.headers['content-type'];
     if (bytes.length > 0 && type !== 'application/json' && !isJson(type)) throw notJson(type);
-    done(null, parseBody(bytes as Buffer));
+    done(null, request.routeOptions.config.readsBytes ? bytes : parseBody(bytes as Buffer));
   });
   // Any other type is fine as long as it is the type of nothing, which a chunked body shows only when it is read.
   app.addContentTypeParser('*', (request, payload, done) => {

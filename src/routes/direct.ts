@@ -1,21 +1,44 @@
 /**
  * Direct access: runs without a client token, seen by whoever knows their id. `--direct off` leaves these routes out.
  */
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { bulkBody, startMany } from './bulk.ts';
 import type { RouteParts } from './parts.ts';
-import { cancelRun, checkCancel, checkStart, readRun, type StartParams, startRun } from './runs.ts';
+import { retryRun } from './retry.ts';
+import { cancelRun, checkCancel, type RunParams, readRun } from './runs.ts';
+import { scheduleRoutes } from './schedules.ts';
+import { checkStart, checkStartHead, startRun } from './start.ts';
 
 export function directRoutes(app: FastifyInstance, parts: RouteParts): void {
+  const resultsOf = (request: FastifyRequest) => `/api/${(request.params as RunParams).state}/task/result`;
+  const onStart = [
+    ...parts.limits.byAddress,
+    (request: FastifyRequest, _reply: FastifyReply, done: () => void) => {
+      checkStart(parts, request);
+      done();
+    },
+  ];
+
   app.post('/api/:state/task/start/:task', {
+    onRequest: onStart,
+    handler: (request, reply) => startRun(parts, request, reply, resultsOf(request)),
+  });
+
+  app.post('/api/:state/task/start/:task/bulk', {
+    ...bulkBody,
+    onRequest: onStart,
+    handler: (request, reply) => startMany(parts, request, reply),
+  });
+
+  app.post('/api/:state/task/retry/:id', {
     onRequest: [
       ...parts.limits.byAddress,
       (request, _reply, done) => {
-        checkStart(parts, request);
+        checkStartHead(parts, request);
         done();
       },
     ],
-    handler: (request, reply) =>
-      startRun(parts, request, reply, null, `/api/${(request.params as StartParams).state}/task/result`),
+    handler: (request, reply) => retryRun(parts, request, reply, resultsOf(request)),
   });
 
   app.get('/api/:state/task/result/:id', (request, reply) => readRun(parts, request, reply, null));
@@ -27,4 +50,6 @@ export function directRoutes(app: FastifyInstance, parts: RouteParts): void {
     },
     handler: (request, reply) => cancelRun(parts, request, reply, null),
   });
+
+  scheduleRoutes(app, parts);
 }

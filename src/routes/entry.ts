@@ -33,13 +33,17 @@ export function enter(guard: Guard, request: FastifyRequest, reply: FastifyReply
   guard.check(raw);
 }
 
+/** What a page of an allowed origin may read, and may send, besides what every page may. */
+const exposedHeaders = 'Link, Location, Preference-Applied, Retry-After, Spyglass-Deduplicated';
+const takenHeaders = 'Content-Type, Idempotency-Key, Last-Event-ID, Prefer';
+
 /** CORS (https://fetch.spec.whatwg.org/#http-cors-protocol), for the origins that were allowed. */
 function allowOrigin(guard: Guard, request: FastifyRequest, reply: FastifyReply): void {
   reply.header('vary', 'Origin');
   const origin = guard.allowedOrigin(request.raw);
   if (origin === undefined) return;
   reply.header('access-control-allow-origin', origin);
-  reply.header('access-control-expose-headers', 'Link, Location, Retry-After');
+  reply.header('access-control-expose-headers', exposedHeaders);
 }
 
 /** Node has let go of a socket that asks for an upgrade, so nobody else would close it after a plain answer. */
@@ -75,7 +79,7 @@ function answerNoRoute(app: FastifyInstance, request: FastifyRequest, reply: Fas
   }
   if (reply.hasHeader('access-control-allow-origin')) {
     reply.header('access-control-allow-methods', allow);
-    reply.header('access-control-allow-headers', 'Content-Type');
+    reply.header('access-control-allow-headers', takenHeaders);
     reply.header('access-control-max-age', '600');
   }
   reply.code(204).send();

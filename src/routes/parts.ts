@@ -10,11 +10,15 @@ import type { Guard } from '../guard.ts';
 import type { Log } from '../logging.ts';
 import type { Registry } from '../registry.ts';
 import type { Subscribers } from '../subscribers.ts';
+import type { Waiters } from '../waiters.ts';
+import type { EventStreams } from './eventStreams.ts';
 
 export interface RouteParts {
   readonly registry: Registry;
   readonly engine: Engine;
   readonly subscribers: Subscribers;
+  readonly waiters: Waiters;
+  readonly events: EventStreams;
   readonly auth: Auth;
   readonly guard: Guard;
   readonly limits: StartLimits;

@@ -5,11 +5,10 @@
 import { type IncomingMessage, STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { EngineUnavailableError } from '../engine.ts';
+import { EngineUnavailableError, KeyConflictError } from '../engine.ts';
 import { type ErrorCode, errorTable, problemMediaType, RequestError, toProblem } from '../errors.ts';
 import { isUpgrade } from '../guard.ts';
 import { type Log, redactTokens, redactUrl } from '../logging.ts';
-import { bodyLimitBytes } from './body.ts';
 
 /** Headers of every answer. Snapshots are private, and an address may hold a token. */
 export const commonHeaders = {
@@ -48,7 +47,7 @@ export function endWithProblem(socket: Duplex, error: RequestError): void {
 
 /** Turns whatever was thrown into what the caller is told. Only what nobody foresaw is logged, and is a 500. */
 export function answerError(log: Log, thrown: unknown, request: FastifyRequest, reply: FastifyReply): void {
-  let error = toRequestError(thrown);
+  let error = toRequestError(thrown, request);
   if (!error) {
     log('error', 'A request failed', { method: request.method, url: redactUrl(request.url), error: thrown });
     error = new RequestError('internal-error', 'Something failed on the server. Its log says what.');
@@ -70,14 +69,21 @@ function stayForTheRest({ complete, headers }: IncomingMessage, reply: FastifyRe
   else reply.removeHeader('connection');
 }
 
-function toRequestError(thrown: unknown): RequestError | undefined {
+function toRequestError(thrown: unknown, request: FastifyRequest): RequestError | undefined {
   if (thrown instanceof RequestError) return thrown;
   if (thrown instanceof EngineUnavailableError) {
     return new RequestError('engine-unavailable', thrown.message, {
       headers: retryAfter(thrown.retryAfterMs),
     });
   }
+  if (thrown instanceof KeyConflictError) {
+    return new RequestError(
+      'idempotency-conflict',
+      'The Idempotency-Key was used before, for another task, other options or another body. Send what was sent then, or a new key.',
+    );
+  }
   const { code = '', statusCode } = (thrown ?? {}) as { code?: string; statusCode?: number };
+  if (code === 'FST_ERR_CTP_BODY_TOO_LARGE') return tooLarge(request.routeOptions.bodyLimit);
   const known = frameworkErrors[code];
   if (known) return new RequestError(...known);
   // What is left is a plugin's refusal, such as a path that static files do not serve.
@@ -85,6 +91,13 @@ function toRequestError(thrown: unknown): RequestError | undefined {
   const codes = Object.keys(errorTable) as ErrorCode[];
   const sameStatus = codes.find((name) => errorTable[name][0] === statusCode);
   return new RequestError(sameStatus ?? 'bad-request', (thrown as Error).message);
+}
+
+function tooLarge(limitBytes: number): RequestError {
+  return new RequestError(
+    'body-too-large',
+    `The body is larger than ${limitBytes} bytes, which is the limit.`,
+  );
 }
 
 const badUrl = [
@@ -96,10 +109,6 @@ const badUrl = [
 const frameworkErrors: Record<string, readonly [ErrorCode, string]> = {
   FST_ERR_BAD_URL: badUrl,
   FST_ERR_MAX_PARAM_LENGTH: ['bad-request', 'A part of the address is too long.'],
-  FST_ERR_CTP_BODY_TOO_LARGE: [
-    'body-too-large',
-    `The body is larger than ${bodyLimitBytes} bytes, which is the limit.`,
-  ],
   FST_ERR_CTP_INVALID_MEDIA_TYPE: [
     'unsupported-media-type',
     'The Content-Type header is not a media type. Send application/json.',

@@ -9,9 +9,10 @@ import { RequestError } from '../errors.ts';
 import { isUpgrade } from '../guard.ts';
 import type { ClientToken } from '../token.ts';
 import { authenticateWith } from './caller.ts';
-import { checkQuery, invalidQuery, requireRun, unknownState } from './checks.ts';
+import { checkQuery, requireRun, unknownState } from './checks.ts';
 import { Heartbeat } from './heartbeat.ts';
 import type { RouteParts } from './parts.ts';
+import { parseSince, requireReached } from './since.ts';
 import { WebSocketSink } from './webSocketSink.ts';
 
 interface StreamParams {
@@ -63,12 +64,7 @@ export function socketRoutes(app: FastifyInstance, parts: RouteParts): void {
     const since = parseSince(request);
     const { state, id } = request.params as StreamParams;
     const run = await requireRun(parts, state, id, request.clientToken?.id ?? null);
-    if (since > run.snapshot.seq) {
-      throw invalidQuery(
-        'since',
-        `since is ${since}, but the run's latest event has seq ${run.snapshot.seq}.`,
-      );
-    }
+    requireReached(run, since);
   }
 
   function requireState(request: FastifyRequest, _reply: FastifyReply, done: () => void): void {
@@ -108,15 +104,4 @@ function requireUpgrade(request: FastifyRequest, _reply: FastifyReply, done: () 
     );
   }
   done();
-}
-
-/** The last `seq` that the watcher has; 0, for everything, when it does not say. */
-function parseSince(request: FastifyRequest): number {
-  const { since } = request.query as { since?: string };
-  if (since === undefined) return 0;
-  if (/^\d{1,15}$/.test(since)) return Number(since);
-  throw invalidQuery(
-    'since',
-    'since must be a whole number: the seq of the last message that you have, or 0 for all.',
-  );
 }

@@ -5,14 +5,14 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { ListQuery } from '../engine.ts';
 import type { ClientToken } from '../token.ts';
 import { asJson } from './answer.ts';
+import { bulkBody, startMany } from './bulk.ts';
 import { authenticateWith } from './caller.ts';
 import { checkQuery, invalidQuery, unknownState } from './checks.ts';
+import { parseLimit } from './limit.ts';
 import type { RouteParts } from './parts.ts';
-import { cancelRun, checkCancel, checkStart, readRun, startRun } from './runs.ts';
-
-/** A page of the list of all runs. */
-const defaultLimit = 100;
-const maxLimit = 1000;
+import { retryRun } from './retry.ts';
+import { cancelRun, checkCancel, readRun } from './runs.ts';
+import { checkStart, checkStartHead, startRun } from './start.ts';
 
 interface TokenParams {
   state: string;
@@ -23,20 +23,39 @@ export function stateEventRoutes(app: FastifyInstance, parts: RouteParts): void 
   const all = '/api/:state/tasks/:token';
   const authenticate = authenticateWith(parts);
 
+  const withToken = [...parts.limits.byAddress, authenticate, ...parts.limits.byToken];
+  const resultsOf = (request: FastifyRequest) => {
+    const { state, token } = request.params as TokenParams;
+    return `/api/${state}/tasks/${token}/result`;
+  };
+  const onStart = [
+    ...withToken,
+    (request: FastifyRequest, _reply: FastifyReply, done: () => void) => {
+      checkStart(parts, request);
+      done();
+    },
+  ];
+
   app.post(`${all}/start/:task`, {
+    onRequest: onStart,
+    handler: (request, reply) => startRun(parts, request, reply, resultsOf(request)),
+  });
+
+  app.post(`${all}/start/:task/bulk`, {
+    ...bulkBody,
+    onRequest: onStart,
+    handler: (request, reply) => startMany(parts, request, reply),
+  });
+
+  app.post(`${all}/retry/:id`, {
     onRequest: [
-      ...parts.limits.byAddress,
-      authenticate,
-      ...parts.limits.byToken,
+      ...withToken,
       (request, _reply, done) => {
-        checkStart(parts, request);
+        checkStartHead(parts, request);
         done();
       },
     ],
-    handler: (request, reply) => {
-      const { state, token } = request.params as TokenParams;
-      return startRun(parts, request, reply, clientOf(request), `/api/${state}/tasks/${token}/result`);
-    },
+    handler: (request, reply) => retryRun(parts, request, reply, resultsOf(request)),
   });
 
   app.get(all, { onRequest: authenticate, handler: (request, reply) => listRuns(parts, request, reply) });
@@ -77,17 +96,11 @@ async function listRuns(parts: RouteParts, request: FastifyRequest, reply: Fasti
 
 function page(request: FastifyRequest): Pick<ListQuery, 'limit' | 'before'> {
   checkQuery(request, ['limit', 'before']);
-  const { limit, before } = request.query as { limit?: string; before?: string };
+  const { before } = request.query as { before?: string };
   if (before === '')
     throw invalidQuery('before', 'before is empty. Give the task_id of the last run of the page before.');
   return {
-    limit: limit === undefined ? defaultLimit : parseLimit(limit),
+    limit: parseLimit(request),
     ...(before !== undefined && { before }),
   };
-}
-
-function parseLimit(text: string): number {
-  const limit = /^\d{1,6}$/.test(text) ? Number(text) : 0;
-  if (limit >= 1 && limit <= maxLimit) return limit;
-  throw invalidQuery('limit', `limit must be a whole number from 1 to ${maxLimit}.`);
 }

@@ -65,7 +65,9 @@ describe('An origin that was allowed', () => {
     });
     expect(response.status).toBe(200);
     expect(response.headers.get('access-control-allow-origin')).toBe(app);
-    expect(response.headers.get('access-control-expose-headers')).toContain('Location');
+    expect(response.headers.get('access-control-expose-headers')).toBe(
+      'Link, Location, Preference-Applied, Retry-After, Spyglass-Deduplicated',
+    );
     expect(response.headers.get('vary')).toBe('Origin');
     const { task_id } = (await response.json()) as { task_id: string };
     await new Watcher(`${server.ws}/ws/lab/task/ws/${task_id}`, {
@@ -97,7 +99,9 @@ describe('An origin that was allowed', () => {
     expect(response.status).toBe(204);
     expect(response.headers.get('access-control-allow-origin')).toBe(app);
     expect(response.headers.get('access-control-allow-methods')).toContain('POST');
-    expect(response.headers.get('access-control-allow-headers')).toBe('Content-Type');
+    expect(response.headers.get('access-control-allow-headers')).toBe(
+      'Content-Type, Idempotency-Key, Last-Event-ID, Prefer',
+    );
   });
 
   test('lets no other in', async () => {

@@ -1,0 +1,74 @@
+/**
+ * One response of server-sent events as a sink (https://html.spec.whatwg.org/multipage/server-sent-events.html).
+ */
+import type { ServerResponse } from 'node:http';
+import { bufferLimitBytes, type Sink } from '../channel.ts';
+import type { Framing } from '../message.ts';
+
+/** With the number of the message as its `id`, which a reader that comes back has in `Last-Event-ID`. JSON has no line breaks. */
+export const numberedEvents: Framing = {
+  name: 'events',
+  frame: (json, seq) => Buffer.from(seq === null ? `data: ${json}\n\n` : `id: ${seq}\ndata: ${json}\n\n`),
+};
+
+/** For the stream of many runs, where a number would not say of which. */
+export const unnumberedEvents: Framing = {
+  name: 'events',
+  frame: (json) => Buffer.from(`data: ${json}\n\n`),
+};
+
+/** A line that is passed over by whoever reads the stream. */
+const stillHere = Buffer.from(':\n\n');
+
+export class EventStreamSink implements Sink {
+  readonly framing: Framing;
+  readonly #response: ServerResponse;
+  #sentBytes = 0;
+  /** What the peer had taken when last looked. */
+  #takenBytes = -1;
+
+  constructor(response: ServerResponse, framing: Framing) {
+    this.#response = response;
+    this.framing = framing;
+  }
+
+  get bufferedBytes(): number {
+    return this.#response.writableLength;
+  }
+
+  send(block: Buffer): void {
+    if (this.#response.writableEnded || this.#response.destroyed) return;
+    this.#sentBytes += block.length;
+    this.#response.write(block);
+  }
+
+  onDrain(callback: () => void): void {
+    if (this.#response.writableNeedDrain) this.#response.once('drain', callback);
+    else setImmediate(callback);
+  }
+
+  end(): void {
+    this.#response.end();
+  }
+
+  /** There are no close codes here: who comes back is told by the status of the answer. */
+  close(_code: number, reason: string): void {
+    this.send(Buffer.from(`: ${reason}\n\n`));
+    this.#response.end();
+  }
+
+  /**
+   * Shows whoever is in between that the stream lives, and lets go of a peer that has taken nothing since the last time
+   * though there was something to be taken.
+   */
+  beat(): void {
+    const unsentBytes = this.bufferedBytes;
+    const takenBytes = this.#sentBytes - unsentBytes;
+    if (unsentBytes > 0 && takenBytes <= this.#takenBytes) {
+      this.#response.destroy();
+      return;
+    }
+    this.#takenBytes = takenBytes;
+    if (unsentBytes <= bufferLimitBytes) this.send(stillHere);
+  }
+}

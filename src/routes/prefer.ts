@@ -1,0 +1,58 @@
+/**
+ * How long a caller wants to wait for the end of a run: `?wait=30`, or `Prefer: wait=30` (RFC 7240, section 4.3).
+ */
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { invalidQuery } from './checks.ts';
+
+/** Proxies and clients seldom let a request stay open for longer. */
+export const longestWaitSeconds = 60;
+
+/**
+ * What the header `Prefer` asks for: seconds, null when it asks for no wait. What is more than may be is cut to that; other
+ * preferences, and whatever is none, are passed over (RFC 7240, section 2).
+ */
+export function preferredWait(header: string | string[] | undefined): number | null {
+  if (header === undefined) return null;
+  for (const preference of preferences(String(header))) {
+    const [assignment = ''] = preference.split(';', 1);
+    const [name = '', ...value] = assignment.split('=');
+    if (name.trim().toLowerCase() !== 'wait') continue;
+    const [, seconds] = /^(?:(\d{1,15})|"(\d{1,15})")$/.exec(value.join('=').trim())?.filter(Boolean) ?? [];
+    // Only the first of its name counts, whatever it is.
+    return seconds === undefined ? null : Math.min(Number(seconds), longestWaitSeconds);
+  }
+  return null;
+}
+
+/** The header between its commas; those within quotes separate nothing. */
+function preferences(header: string): string[] {
+  const found: string[] = [];
+  let from = 0;
+  let isQuoted = false;
+  for (let at = 0; at < header.length; at++) {
+    const char = header[at];
+    if (char === '"') isQuoted = !isQuoted;
+    else if (char === '\\' && isQuoted) at++;
+    else if (char === ',' && !isQuoted) {
+      found.push(header.slice(from, at));
+      from = at + 1;
+    }
+  }
+  return [...found, header.slice(from)];
+}
+
+/** The wait of a start: only the header asks for it. Says in the answer that it was heeded. */
+export function waitOfStart(request: FastifyRequest, reply: FastifyReply): number | null {
+  const seconds = preferredWait(request.headers.prefer);
+  if (seconds !== null) reply.header('preference-applied', `wait=${seconds}`);
+  return seconds;
+}
+
+/** The wait of a read: the query, or else the header. Throws a 400 for a query that cannot be. */
+export function waitOfRead(request: FastifyRequest, reply: FastifyReply): number | null {
+  const { wait } = request.query as { wait?: string };
+  if (wait === undefined) return waitOfStart(request, reply);
+  const seconds = /^\d{1,4}$/.test(wait) ? Number(wait) : Number.POSITIVE_INFINITY;
+  if (seconds <= longestWaitSeconds) return seconds;
+  throw invalidQuery('wait', `wait must be a whole number of seconds from 0 to ${longestWaitSeconds}.`);
+}

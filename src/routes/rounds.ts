@@ -1,0 +1,55 @@
+/**
+ * Something done to each of many connections once in a while, a few at a time: all 10,000 at once would hold up the event loop.
+ */
+import type { Clock } from '../clock.ts';
+
+/** How often it is looked for those whose turn it is; so many at most. */
+const roundMs = 500;
+const roundMembers = 500;
+
+export class Rounds<Member> {
+  readonly #clock: Clock;
+  readonly #periodMs: number;
+  readonly #visit: (member: Member) => void;
+  /** When each is to be visited next, in that order: a Map keeps the order in which its keys were added. */
+  readonly #due = new Map<Member, number>();
+  #stop: (() => void) | undefined;
+
+  constructor(clock: Clock, periodMs: number, visit: (member: Member) => void) {
+    this.#clock = clock;
+    this.#periodMs = periodMs;
+    this.#visit = visit;
+  }
+
+  /** How many are visited. */
+  get size(): number {
+    return this.#due.size;
+  }
+
+  start(): void {
+    this.#stop = this.#clock.every(roundMs, () => this.#round());
+  }
+
+  stop(): void {
+    this.#stop?.();
+  }
+
+  add(member: Member): void {
+    this.#due.set(member, this.#clock.now() + this.#periodMs);
+  }
+
+  remove(member: Member): void {
+    this.#due.delete(member);
+  }
+
+  #round(): void {
+    const now = this.#clock.now();
+    let visited = 0;
+    for (const [member, due] of this.#due) {
+      if (due > now || ++visited > roundMembers) return;
+      this.#due.delete(member);
+      this.#due.set(member, now + this.#periodMs);
+      this.#visit(member);
+    }
+  }
+}
