@@ -60,7 +60,7 @@ function introduction(direct: boolean): string {
   return `Start a task, and follow its run until it has ended.
 
 1. **Start** it: \`POST …/start/<task>\`, with its input as JSON. The answer is a snapshot of the run; \`task_id\` names it.
-2. **Watch** the run over a WebSocket, or **read** its result, until \`status\` is \`Completed\`, \`Error\` or \`Cancelled\`.
+2. **Watch** the run over a WebSocket or as server-sent events, or **read** its result, until \`status\` is \`Completed\`, \`Error\` or \`Cancelled\`.
 
 ${direct ? twoWays : oneWay} What was started with a token is seen with that token only. Whoever runs the server makes one with
 \`spyglass-tasks token create\`.

@@ -234,15 +234,15 @@ describe('the document', () => {
 function expectedStatus(path: string): number {
   if (path.startsWith('/ws/')) return 426;
   if (path.includes('{client_token}')) return 401;
-  if (path.includes('/start/')) return 400;
-  return path.includes('{task_id}') ? (path.includes('/cancel/') ? 400 : 404) : 200;
+  if (/\/(start|cancel|retry)\//.test(path)) return 400;
+  return path.includes('{task_id}') ? 404 : 200;
 }
 
 /** `/api/*\/task/start/*` of `/api/example_task2/task/start/task1`: as its route has it, whatever the parameters are called. */
 function pattern(path: string): string {
   return path
     .replace(/^\/(api|ws)\/[^/]+\//, '/$1/*/')
-    .replace(/\/start\/[^/]+$/, '/start/*')
+    .replace(/\/start\/[^/]+/, '/start/*')
     .replaceAll(/\{\w+\}/g, '*');
 }
 

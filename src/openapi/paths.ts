@@ -7,10 +7,16 @@ import type { NamedInputs } from './inputs.ts';
 import { identifier, uniqueNames } from './names.ts';
 import {
   cancelRun,
+  followRun,
+  followRuns,
   listRuns,
+  listSchedules,
   type OperationText,
+  readLogs,
   readResult,
   readRun,
+  retryRun,
+  startMany,
   startTask,
   watchRun,
   watchRuns,
@@ -54,6 +60,7 @@ function statePaths(
   const api = `/api/${state.name}${access.base}`;
   const ws = `/ws/${state.name}${access.base}`;
   const result = `${api}/result/{task_id}`;
+  const events = `${api}/events/{task_id}`;
   const stream = `${ws}${access.watch}/{task_id}`;
 
   const named = (
@@ -72,8 +79,11 @@ function statePaths(
 
   const paths: Paths = {};
   for (const task of state.tasks.values()) {
-    const start = startTask(task, access, inputs.names.get(task), { result, stream });
+    const input = inputs.names.get(task);
+    const start = startTask(task, access, input, { result, stream, events });
     paths[`${api}/start/${task.name}`] = { post: named(`start_${state.name}_${task.name}`, start) };
+    const many = startMany(task, access, input);
+    paths[`${api}/start/${task.name}/bulk`] = { post: named(`start_many_${state.name}_${task.name}`, many) };
   }
   if (access.withToken) {
     paths[api] = { get: named(`list_${state.name}`, listRuns()) };
@@ -81,6 +91,11 @@ function statePaths(
   }
   paths[result] = { get: named(`result_${state.name}`, readResult(access)) };
   paths[`${api}/cancel/{task_id}`] = { post: named(`cancel_${state.name}`, cancelRun(access)) };
+  paths[`${api}/retry/{task_id}`] = { post: named(`retry_${state.name}`, retryRun(access)) };
+  paths[`${api}/logs/{task_id}`] = { get: named(`logs_${state.name}`, readLogs(access)) };
+  paths[events] = { get: named(`follow_${state.name}`, followRun(access)) };
+  if (access.withToken) paths[`${api}/events`] = { get: named(`follow_all_${state.name}`, followRuns()) };
+  else paths[`${api}/schedules`] = { get: named(`schedules_${state.name}`, listSchedules()) };
   paths[stream] = { get: named(`watch_${state.name}`, watchRun(access, stream)) };
   if (access.withToken) paths[ws] = { get: named(`watch_all_${state.name}`, watchRuns(ws)) };
   return paths;

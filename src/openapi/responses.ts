@@ -11,10 +11,29 @@ type Response = Record<string, unknown>;
 /** What an operation may answer: by status, and `default` for all others. */
 export type Responses = Record<string, Response>;
 
-/** An answer with a JSON body. */
-export function json(description: string, schema: JsonSchema, headers: readonly HeaderName[] = []): Response {
-  return { description, ...headerRefs(headers), content: { 'application/json': { schema } } };
+/** An answer with a JSON body; `others`: what it may be instead, by media type, when the caller asks for that. */
+export function json(
+  description: string,
+  schema: JsonSchema,
+  headers: readonly HeaderName[] = [],
+  others: Record<string, JsonSchema> = {},
+): Response {
+  const content = Object.entries({ 'application/json': schema, ...others }).map(([type, each]) => [
+    type,
+    { schema: each },
+  ]);
+  return { description, ...headerRefs(headers), content: Object.fromEntries(content) };
 }
+
+/** An answer with server-sent events. */
+export function eventStream(description: string): Response {
+  return { description, content: { 'text/event-stream': { schema: events } } };
+}
+
+const events: JsonSchema = {
+  type: 'string',
+  description: 'Server-sent events. The `data` of each is one `RunMessage`, as JSON.',
+};
 
 export function responseRef(
   name: 'Started' | 'Run' | (typeof problemResponses)[ProblemStatus]['name'],
@@ -36,6 +55,18 @@ export const sharedHeaders = {
   Location: {
     description: 'Where the result of the run is read.',
     schema: { type: 'string', format: 'uri-reference' },
+  },
+  Link: {
+    description: 'With `rel="next"`: the next page, relative to this one.',
+    schema: { type: 'string' },
+  },
+  'Preference-Applied': {
+    description: 'That the header `Prefer` was heeded, and for how many seconds.',
+    schema: { type: 'string' },
+  },
+  'Spyglass-Deduplicated': {
+    description: '`true` when no run was made, as the key had made one before: this is where that stands.',
+    schema: { type: 'string', const: 'true' },
   },
   'Retry-After': {
     description: 'After how many seconds it is worth trying again.',
@@ -107,7 +138,7 @@ const problemResponses = {
   },
   409: {
     name: 'Conflict',
-    meaning: 'The run had ended before.',
+    meaning: 'The run had ended before, or has not ended yet.',
     example: new RequestError(
       'already-ended',
       'The run 8fKq2LwX0vYbT5sRzN3mJd ended with status Completed at 2026-11-23T12:15:32.456Z.',
@@ -115,7 +146,7 @@ const problemResponses = {
   },
   413: {
     name: 'ContentTooLarge',
-    meaning: 'The body is larger than 1 MiB.',
+    meaning: 'The body is larger than 1 MiB, or than 32 MiB where many are started at once.',
     example: new RequestError('body-too-large', 'The body is larger than 1048576 bytes, which is the limit.'),
   },
   415: {
@@ -124,6 +155,14 @@ const problemResponses = {
     example: new RequestError(
       'unsupported-media-type',
       'The body is "text/plain". Send JSON, encoded as UTF-8, with the header "Content-Type: application/json".',
+    ),
+  },
+  422: {
+    name: 'UnprocessableContent',
+    meaning: 'The `Idempotency-Key` was used before, for something else.',
+    example: new RequestError(
+      'idempotency-conflict',
+      'The Idempotency-Key was used before, for another task, other options or another body.',
     ),
   },
   426: {
@@ -179,7 +218,12 @@ function problemResponse(status: string, { meaning, headers = [], example }: Pro
 
 /** `components/responses`. */
 export const sharedResponses: Responses = {
-  Started: json('The run is stored: where it stands.', schemaRef('Snapshot'), ['Location']),
+  Started: json(
+    'The run is stored: where it stands. With `Accept: text/event-stream`, the events of the run until it has ended.',
+    schemaRef('Snapshot'),
+    ['Location', 'Preference-Applied', 'Spyglass-Deduplicated'],
+    { 'text/event-stream': events },
+  ),
   Run: json('Where the run stands.', schemaRef('Snapshot')),
   ...Object.fromEntries(
     Object.entries(problemResponses).map(([status, response]) => [
