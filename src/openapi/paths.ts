@@ -79,11 +79,8 @@ function statePaths(
 
   const paths: Paths = {};
   for (const task of state.tasks.values()) {
-    const input = inputs.names.get(task);
-    const start = startTask(task, access, input, { result, stream, events });
+    const start = startTask(task, access, inputs.names.get(task), { result, stream, events });
     paths[`${api}/start/${task.name}`] = { post: named(`start_${state.name}_${task.name}`, start) };
-    const many = startMany(task, access, input);
-    paths[`${api}/start/${task.name}/bulk`] = { post: named(`start_many_${state.name}_${task.name}`, many) };
   }
   if (access.withToken) {
     paths[api] = { get: named(`list_${state.name}`, listRuns()) };
@@ -97,6 +94,11 @@ function statePaths(
   if (access.withToken) paths[`${api}/events`] = { get: named(`follow_all_${state.name}`, followRuns()) };
   else paths[`${api}/schedules`] = { get: named(`schedules_${state.name}`, listSchedules()) };
   paths[stream] = { get: named(`watch_${state.name}`, watchRun(access, stream)) };
+  // Below what most readers look for.
+  for (const task of state.tasks.values()) {
+    const many = startMany(task, access, inputs.names.get(task));
+    paths[`${api}/start/${task.name}/bulk`] = { post: named(`start_many_${state.name}_${task.name}`, many) };
+  }
   if (access.withToken) paths[ws] = { get: named(`watch_all_${state.name}`, watchRuns(ws)) };
   return paths;
 }
