@@ -144,6 +144,8 @@ describe('in a browser', { timeout: 180_000 }, () => {
       const input = start.locator('.opblock-section-request-body');
       await input.locator('.tablinks[data-name=model]').click();
       await input.locator('.model-box').waitFor();
+      // What is far below is not there at all until it comes near.
+      await start.locator('.opblock-summary-control').click();
     }
     const { schemas } = openApiDocument(nastyRegistry(), { direct: true, version: '1' }).components;
     const names = await page.locator('.models > div > article .json-schema-2020-12__title').allTextContents();
