@@ -6,7 +6,7 @@ import { WebSocket } from 'ws';
 import type { Snapshot } from '../../src/run.ts';
 
 export interface WireMessage extends Partial<Snapshot> {
-  type: 'update' | 'log' | 'snapshot' | 'gap';
+  type: 'update' | 'log' | 'snapshot' | 'gap' | 'position';
   task_id: string;
   seq: number;
   missed?: number;
