@@ -31,6 +31,8 @@ export async function answerInTime(
     if (request.raw.socket.destroyed) wait.leave();
     const end = await wait.end;
     if (end.because === 'left') return reply.hijack();
+    // A connection that is kept would keep the server from closing.
+    if (parts.isStopping()) reply.header('connection', 'close');
     if (end.because === 'revoked') throw invalidToken();
     return asJson(reply, end.because === 'ended' ? end.json : JSON.stringify((await read()).snapshot));
   } finally {
