@@ -229,6 +229,7 @@ describe('Who watches all runs of a token', () => {
     expect(sink.told).toEqual(['snapshot 1', 'snapshot 1']);
     room.begin('a');
     room.standings.set('b', 1);
+    await turns();
     await room.second();
     expect(sink.told).toEqual(['snapshot 1', 'snapshot 1', 'update 2', '@1']);
   });

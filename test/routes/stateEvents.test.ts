@@ -120,6 +120,11 @@ describe('A bad client token', () => {
     ['GET', '/some_id'],
     ['GET', '/result/some_id'],
     ['POST', '/start/ok'],
+    ['GET', '/events'],
+    ['GET', '/events/some_id'],
+    ['GET', '/logs/some_id'],
+    ['POST', '/start/ok/bulk'],
+    ['POST', '/retry/some_id'],
     ['POST', '/cancel/some_id'],
   ];
 
