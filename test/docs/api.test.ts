@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { openDatabase } from '../../src/engines/sqlite/driver.ts';
 import { type ErrorCode, errorTable, problemType } from '../../src/errors.ts';
+import { sharedSchemas } from '../../src/openapi/schemas.ts';
 import { loadRegistry } from '../../src/registry.ts';
 import { type Snapshot, taskStatuses } from '../../src/run.ts';
 import type { ServerOptions } from '../../src/server.ts';
@@ -14,7 +15,7 @@ import { requireCommand } from '../support/requires.ts';
 import { faultOfWholeStream } from '../support/story.ts';
 import type { WireMessage } from '../support/watcher.ts';
 import { stepsOf } from './commands.ts';
-import { constant, grouped, mebibytes } from './constants.ts';
+import { constant, grouped, mebibytes, seconds } from './constants.ts';
 import { checkout, code, Document } from './document.ts';
 import { project, serve, startServer } from './served.ts';
 
@@ -92,9 +93,37 @@ describe('The snapshot', () => {
     expect(Object.keys(await server.start('quick'))).toEqual(keys);
   });
 
+  test('has no other keys than the document has, where they apply', () => {
+    const sometimes = document.table('key there at times', 'type', 'when, and meaning');
+    const { properties, required } = sharedSchemas.Snapshot as {
+      properties: object;
+      required: string[];
+    };
+    expect(sometimes.map(([key]) => code(key as string))).toEqual(
+      Object.keys(properties).filter((key) => !required.includes(key)),
+    );
+  });
+
   test('has the statuses that the document has', () => {
     const statuses = document.table('`status`', 'meaning').map(([status]) => code(status as string));
     expect(statuses).toEqual(taskStatuses);
+  });
+});
+
+describe('The messages', () => {
+  test('are of the types that the document has', () => {
+    const types = document
+      .table('`type`', 'what it says', 'what it has')
+      .map(([type]) => code(type as string));
+    const { mapping } = (sharedSchemas.RunMessage as { discriminator: { mapping: object } }).discriminator;
+    expect(types).toEqual(Object.keys(mapping));
+  });
+});
+
+describe('A schedule', () => {
+  test('has the keys that the document has', () => {
+    const keys = document.table('key of a schedule', 'meaning').map(([key]) => code(key as string));
+    expect(keys).toEqual((sharedSchemas.Schedule as { required: string[] }).required);
   });
 });
 
@@ -210,8 +239,24 @@ const provocations: Record<ErrorCode, (() => Promise<Refusal>) | null> = {
       if (refusal.status !== 200) return refusal;
     }
   },
+  async 'not-ended'() {
+    const { url, start } = await embed({ long: defineTask({}, (task) => task.sleep(60_000)) });
+    const { task_id } = await start('long');
+    const address = `${url}/api/lab/task`;
+    await expect
+      .poll(async () => ((await (await fetch(`${address}/result/${task_id}`)).json()) as Snapshot).status)
+      .toBe('Processing');
+    return ask(`${address}/retry/${task_id}`, { method: 'POST' });
+  },
   'body-too-large': () => askExamples(startWithArgs, postJson(' '.repeat(1024 * 1024 + 1))),
   'unsupported-media-type': () => askExamples(startWithArgs, postJson('Matt', 'text/plain')),
+  async 'idempotency-conflict'() {
+    const { url } = await examples();
+    const headers = { 'content-type': 'application/json', 'idempotency-key': 'a' };
+    const start = (body: string) => ask(`${url}${startWithArgs}`, { method: 'POST', headers, body });
+    await start('{"name": "Matt", "age": 25}');
+    return start('{"name": "Matt", "age": 26}');
+  },
   'upgrade-required': () => askExamples(`/ws/example_task2/task/ws/${nobodysRun}`),
   async 'rate-limited'() {
     const { url } = await embed({ quick }, { rateLimit: 1 });
@@ -260,6 +305,8 @@ describe('The limits', () => {
     const documented = Object.fromEntries(limits.map(([what, limit]) => [what, limit]));
     expect(documented).toEqual({
       'a body': mebibytes(constant('routes/body.ts', 'bodyLimitBytes')),
+      'a body of many starts': `${mebibytes(constant('routes/bulk.ts', 'bulkLimitBytes'))}, and ${mebibytes(constant('routes/body.ts', 'bodyLimitBytes'))} for each input`,
+      'starts in one request': grouped(constant('routes/bulk.ts', 'mostInputs')),
       'nesting of a body': `${constant('json.ts', 'maxDepth')} levels`,
       'errors reported for one input': String(constant('schema.ts', 'maxErrors')),
       'request line and headers': '16 KiB',
@@ -271,7 +318,11 @@ describe('The limits', () => {
       'history of a run': `${grouped(constant('engines/sqlite/history.ts', 'historyEvents'))} events or ${mebibytes(constant('engines/sqlite/history.ts', 'historyBytes'))}`,
       "unsent in a watcher's connection": `${constant('channel.ts', 'bufferLimitBytes') / 1024} kB`,
       'a message from a watcher': `${constant('http.ts', 'framePayloadLimitBytes') / 1024} KiB`,
-      'a page of runs': `${constant('routes/stateEvents.ts', 'defaultLimit')}, at the most ${grouped(constant('routes/stateEvents.ts', 'maxLimit'))}, and ${mebibytes(constant('engines/sqlite/store.ts', 'listBytes')).replace('MiB', 'MiB of results')}`,
+      'a page of runs': `${constant('routes/limit.ts', 'defaultLimit')}, at the most ${grouped(constant('routes/limit.ts', 'maxLimit'))}, and ${mebibytes(constant('engines/sqlite/store.ts', 'listBytes')).replace('MiB', 'MiB of results')}`,
+      'a page of log lines': `${constant('routes/limit.ts', 'defaultLimit')}, at the most ${grouped(constant('routes/limit.ts', 'maxLimit'))}`,
+      'a wait': `${constant('routes/prefer.ts', 'longestWaitSeconds')} s`,
+      'putting off': `${constant('routes/startOptions.ts', 'farthestMs') / 365 / 86_400_000} years`,
+      'an idempotency key': `${constant('routes/idempotency.ts', 'longestKey')} characters; remembered for ${constant('engine.ts', 'idempotencyMs') / 3_600_000} h`,
       'starts and watches a second': '100 for each address and token; none on localhost; `--rate-limit`',
       'attempts at once': '100; `--concurrency`',
       'finished runs': '30 days, 1,000,000; `--keep-for`, `--keep-runs`',
@@ -288,6 +339,10 @@ describe('The limits', () => {
       `more than ${grouped(constant('clientStream.ts', 'mostPassedOver'))} runs have changed`,
     );
     expect(prose).toContain(`pings every ${constant('routes/heartbeat.ts', 'periodMs') / 1000} s`);
+    expect(prose).toContain(`comes every ${seconds(constant('routes/eventStreams.ts', 'periodMs'))}`);
+    expect(prose).toContain(`once a second at the most`);
+    expect(constant('positions.ts', 'periodMs')).toBe(1000);
+    expect(prose).toContain(`${grouped(constant('clientStream.ts', 'mostPositions'))} of those that wait`);
     expect(prose).toContain(`has run for ${constant('engines/sqlite/leaser.ts', 'silentStartMs')} ms`);
   });
 });
