@@ -5,7 +5,7 @@
 import type { JsonSchema } from '../jsonSchema.ts';
 import type { StateDefinition, TaskDefinition } from '../task.ts';
 import { identifier, uniqueNames } from './names.ts';
-import { schemaRef } from './schemas.ts';
+import { schemaRef } from './shapes.ts';
 
 export interface NamedInputs {
   /** For `components/schemas`: `<state>.<task>.input`, and `<state>.<task>.input.<definition>`. */

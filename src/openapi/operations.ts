@@ -5,7 +5,8 @@ import type { TaskDefinition } from '../task.ts';
 import type { Access } from './access.ts';
 import type { ParameterName } from './parameters.ts';
 import { eventStream, json, type ProblemStatus, type Responses, responseRef } from './responses.ts';
-import { manyInputs, schemaRef } from './schemas.ts';
+import { manyInputs } from './schemas.ts';
+import { schemaRef } from './shapes.ts';
 
 /** An operation without what its address adds to it. */
 export interface OperationText {

@@ -23,7 +23,7 @@ import {
 } from './operations.ts';
 import { type ParameterRef, parameterRefs } from './parameters.ts';
 import { json, problems, type Responses } from './responses.ts';
-import { schemaRef } from './schemas.ts';
+import { schemaRef } from './shapes.ts';
 
 export interface Operation extends Pick<OperationText, 'summary' | 'description' | 'requestBody'> {
   operationId: string;

@@ -3,7 +3,7 @@
  */
 import { errorTable, RequestError, toProblem } from '../errors.ts';
 import type { JsonSchema } from '../jsonSchema.ts';
-import { schemaRef } from './schemas.ts';
+import { schemaRef } from './shapes.ts';
 
 /** A response object of the document, or a reference to one. */
 type Response = Record<string, unknown>;
