@@ -1,6 +1,7 @@
 /**
  * Somebody who follows a run over as many connections as it takes, coming back with `?since` as a client does.
  */
+import { isEvent } from './story.ts';
 import { Watcher, type WireMessage } from './watcher.ts';
 
 export class Follower {
@@ -13,7 +14,7 @@ export class Follower {
     if (this.messages.at(-1)?.type === 'gap') this.messages.pop();
     const watcher = new Watcher(`${address}?since=${this.messages.at(-1)?.seq ?? 0}`);
     const { code } = await watcher.close();
-    this.messages.push(...watcher.messages);
+    this.messages.push(...watcher.messages.filter(isEvent));
     return code;
   }
 

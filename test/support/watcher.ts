@@ -93,6 +93,8 @@ export async function refusedUpgrade(
 export function unexplained(messages: readonly WireMessage[], since = 0): string | null {
   let next = since + 1;
   for (const { type, seq, missed } of messages) {
+    // Where a run stands among others is no event.
+    if (type === 'position') continue;
     if (type === 'gap') {
       if (seq - (missed ?? 0) !== next) return `a gap of ${missed} before ${seq}, where ${next} was due`;
       next = seq;

@@ -183,6 +183,7 @@ export class SqliteEngine implements Engine {
     return runs.map((run, place) => {
       const known = accepted.known.get(place);
       if (known) return { run: this.#reader.asRun(known), deduplicated: true };
+      if (accepted.held.has(place)) run.leased = false;
       const ahead = run.leased ? undefined : (waiting.next().value as Ahead | null | undefined);
       return { run: this.#accepted(run, ahead), deduplicated: false };
     });
@@ -216,7 +217,8 @@ export class SqliteEngine implements Engine {
     const { state, task, client, input } = request;
     const policy = this.#parts.policies.of(state, task);
     const runAt = request.runAt !== undefined && request.runAt > at ? request.runAt : null;
-    const mayBeLeased = runAt === null && isUnlimited(policy) && !this.#modes.isPaused(state, task);
+    const limited = !isUnlimited(policy);
+    const mayBeLeased = runAt === null && !this.#modes.isPaused(state, task);
     const run: NewRun = {
       n: ++this.#lastN,
       id: makeRunId(),
@@ -226,13 +228,14 @@ export class SqliteEngine implements Engine {
       input,
       leased: mayBeLeased && this.#leaser.reserve(),
       at,
+      ...(limited && { limited }),
     };
     const priority = request.priority ?? policy.priority;
     const { key = null, timeoutMs = null, retryOf = null, unique, idempotency } = request;
     const expiresAt = policy.expiresInMs === null ? null : (runAt ?? at) + policy.expiresInMs;
     const isOrdinary =
       priority === 0 && key === null && timeoutMs === null && retryOf === null && !unique && !idempotency;
-    if (isOrdinary && runAt === null && (run.leased || expiresAt === null)) return run;
+    if (isOrdinary && runAt === null && ((run.leased && !limited) || expiresAt === null)) return run;
     // As JSON, since libsql cuts text at a NUL: two keys must not become one.
     const keyText = key === null ? null : JSON.stringify(key);
     const wish: RunWish = { priority, key: keyText, runAt, expiresAt, timeoutMs, retryOf };

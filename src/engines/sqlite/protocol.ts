@@ -15,8 +15,9 @@ export interface NewRun {
   task: string;
   client: string | null;
   input: string | null;
-  /** Accepted and leased in the same commit. */
+  /** Accepted and leased in the same commit; where its task has limits, as far as they have room. */
   leased: boolean;
+  limited?: true;
   at: number;
   /** What is out of the ordinary about it; most runs have none of it. */
   wish?: RunWish;
@@ -101,6 +102,8 @@ export type Accepted =
   | {
       /** By their place: those that a key had made before. */
       known: Map<number, StoredRun>;
+      /** The places of those that were to be leased and have to wait. */
+      held: Set<number>;
       /** Of those that were not leased, in their order; only for a small batch. */
       waiting: (Ahead | null)[];
     };

@@ -198,28 +198,39 @@ export class Store {
   // ---- Accepting
 
   #accept(runs: readonly NewRun[]): Accepted {
-    if (runs.every(({ wish, leased }) => leased && !wish)) {
+    if (runs.every(({ wish, leased, limited }) => leased && !wish && !limited)) {
       for (const run of runs) this.#insert(run);
       return allNew;
     }
     // Asked of all before any is kept, since a conflict is one for all.
     if (runs.some((run) => this.#keys.holder(run) === 'conflict')) return 'conflict';
     const known = new Map<number, StoredRun>();
-    const waiting: (NewRun & { wish?: NewRun['wish'] })[] = [];
+    const held = new Set<number>();
+    const waiting: NewRun[] = [];
     for (const [place, run] of runs.entries()) {
       const holder = this.#keys.holder(run);
-      if (typeof holder === 'number') known.set(place, this.#stored(this.#rowOf(holder), run.at));
-      else {
-        this.#insert(run);
-        this.#keys.take(run);
-        if (!run.leased) waiting.push(run);
+      if (typeof holder === 'number') {
+        known.set(place, this.#stored(this.#rowOf(holder), run.at));
+        continue;
       }
+      const leased = run.leased && (!run.limited || this.#beginAtOnce(run));
+      if (run.leased && !leased) held.add(place);
+      this.#insert({ ...run, leased });
+      this.#keys.take(run);
+      if (!leased) waiting.push(run);
     }
-    if (runs.length > batchToldOf) return { known, waiting: [] };
+    if (runs.length > batchToldOf) return { known, held, waiting: [] };
     const ahead = waiting.map((run) =>
       isDelayed(run) ? null : this.#waiting.ahead(run.n, placeOfNew(run), run.at),
     );
-    return { known, waiting: ahead };
+    return { known, held, waiting: ahead };
+  }
+
+  /** A run of a task with limits begins as it is accepted, where they have room: nobody who waits may begin, or it would not be asked. */
+  #beginAtOnce(run: NewRun): boolean {
+    if (!this.#waiting.begin(run.n, placeOfNew(run), run.at)) return false;
+    this.#countBegun(run.state, run.task, run.at);
+    return true;
   }
 
   #occur(key: string, occurrence: number, run: NewRun): WriteAnswers['occur'] {
@@ -283,7 +294,7 @@ export class Store {
         this.#waiting.ended(n);
         continue;
       }
-      this.#countBegun(row, at);
+      this.#countBegun(row.state as string, row.task as string, at);
       leased.push(row);
     }
     const opens = this.#waiting.rateOpensAt(at);
@@ -329,8 +340,7 @@ export class Store {
   }
 
   /** For the rate limit of its task, which must hold through a restart. */
-  #countBegun(row: Row, at: number): void {
-    const { state, task } = row as { state: string; task: string };
+  #countBegun(state: string, task: string, at: number): void {
     const spanMs = this.#waiting.rateSpanMs(state, task);
     if (spanMs === undefined) return;
     this.#sql.run('DELETE FROM begun WHERE state = ? AND task = ? AND at <= ?', [state, task, at - spanMs]);
@@ -557,7 +567,7 @@ export class Store {
   }
 }
 
-const allNew: Accepted = { known: new Map(), waiting: [] };
+const allNew: Accepted = { known: new Map(), held: new Set(), waiting: [] };
 
 function isDelayed({ wish, at }: NewRun): boolean {
   return wish !== undefined && wish.runAt !== null && wish.runAt > at;

@@ -174,7 +174,17 @@ export class WaitingRuns {
 
   // ---- What is at work
 
-  /** A run was leased as it was accepted, or again: it takes of its task's limits. */
+  /** Lets a run begin that has not waited, where the limits of its task have room. */
+  begin(n: number, { state, task: name, client, key: given }: Place, at: number): boolean {
+    const task = this.#task(state, name);
+    const key = task.limits.limits.concurrencyPerKey === null ? null : given;
+    const hasRoom = task.limits.mayBeginFor(client) && task.limits.mayBeginWith(key);
+    if (!hasRoom || !this.#mayBegin(task, at)) return false;
+    this.#begin(n, { task, client, key }, at);
+    return true;
+  }
+
+  /** It takes of its task's limits. */
   #begin(n: number, held: Held, at: number): void {
     const { limits } = held.task;
     if (held.task.isUnlimited) return;
