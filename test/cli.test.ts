@@ -438,7 +438,12 @@ describe('spyglass-tasks pause, drain and resume', () => {
     expect(paused.stderr).toContain('In force: pause work ok.');
     const waiting = await start(url, 'ok');
     expect(waiting).toMatchObject({ status: 'Pending', position: 1, starts_at: null, ends_at: null });
-    expect(await start(url, 'later')).toMatchObject({ status: 'Starting' });
+    const other = await start(url, 'later');
+    await expect
+      .poll(
+        async () => (await (await fetch(`${url}/api/work/task/result/${other.task_id}`)).json()) as Snapshot,
+      )
+      .toMatchObject({ status: 'Completed' });
     expect((await cli(made.root, ['resume', 'work', 'ok'])).stderr).not.toContain('In force');
     const result = `${url}/api/work/task/result/${waiting.task_id}`;
     await expect

@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { describe, expect, test } from 'vitest';
 import {
   completeConfig,
@@ -39,6 +40,7 @@ describe('Settings', () => {
       rateLimit: undefined,
       graceMs: 20_000,
       concurrency: 100,
+      threads: Math.max(4, availableParallelism()),
       keepMs: 30 * 86_400_000,
       keepRuns: 1_000_000,
     });
