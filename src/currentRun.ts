@@ -18,18 +18,21 @@ const isCheap = Number(process.versions.node.split('.')[0]) >= 24;
 
 let windowEnds = 0;
 let inWindow = 0;
+/** The window before was busy: this one is not tracked from its start either, lest tracking go on and off every second. */
+let wasBusy = false;
 
 /** Calls `attempt`; what it does, also in its timers and promises, belongs to `run` then. */
 export function asRun<T>(run: LeasedRun, attempt: () => T): T {
   const before = performance.now();
   if (before >= windowEnds) {
+    wasBusy = inWindow > busyAttempts && before < windowEnds + windowMs;
     windowEnds = before + windowMs;
     inWindow = 0;
   }
-  const isLeisurely = ++inWindow <= busyAttempts;
+  const isLeisurely = ++inWindow <= busyAttempts && !wasBusy;
   if (isLeisurely) measureCallbacks(currentLease);
   // Off for everybody, since only that takes the cost away. The next leisurely attempt turns it on again.
-  else if (inWindow === busyAttempts + 1) {
+  else if (inWindow === busyAttempts + 1 && !wasBusy) {
     ignoreCallbacks();
     if (!isCheap) storage.disable();
   }

@@ -228,8 +228,8 @@ export class SqliteEngine implements Engine {
       input,
       leased: mayBeLeased && this.#leaser.reserve(),
       at,
-      ...(limited && { limited }),
     };
+    if (limited) run.limited = true;
     const priority = request.priority ?? policy.priority;
     const { key = null, timeoutMs = null, retryOf = null, unique, idempotency } = request;
     const expiresAt = policy.expiresInMs === null ? null : (runAt ?? at) + policy.expiresInMs;
@@ -241,7 +241,8 @@ export class SqliteEngine implements Engine {
     const wish: RunWish = { priority, key: keyText, runAt, expiresAt, timeoutMs, retryOf };
     if (unique) wish.unique = { ...unique, key: JSON.stringify(unique.key) };
     if (idempotency) wish.idempotency = idempotency;
-    return { ...run, wish };
+    run.wish = wish;
+    return run;
   }
 
   /** `ahead`: what goes before it, where it waits; undefined where nobody asks. */

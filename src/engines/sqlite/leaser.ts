@@ -60,6 +60,8 @@ export class Leaser {
   /** Leases asked for and not yet answered: they hold their place among the `concurrency`. */
   #leasing = 0;
   #leaseAsked = false;
+  /** How many the lease on its way may bring. */
+  #askedFor = 0;
   /** Whether one that waits may be leased, for all that is known here. The store knows of turns and limits. */
   #mayBeMore = false;
   /** Rises when that may have become so. */
@@ -99,7 +101,8 @@ export class Leaser {
 
   /** Nobody waits who could be leased, and there is room: then accepting and leasing are one commit. */
   reserve(): boolean {
-    const somebodyWaits = this.#mayBeMore && this.pending > 0;
+    // Those that a lease on its way will find come before, whichever commit this start gets into.
+    const somebodyWaits = this.#mayBeMore && this.pending > this.#askedFor;
     const may = this.#execute !== undefined && !this.#draining && !somebodyWaits && this.#room() > 0;
     if (may) this.#leasing++;
     return may;
@@ -158,6 +161,7 @@ export class Leaser {
   #lease(max: number): void {
     if (this.#leaseAsked || this.#draining || !this.#execute) return;
     this.#leaseAsked = true;
+    this.#askedFor = max;
     this.#leasing += max;
     const changes = this.#changes;
     this.#parts.store
@@ -179,6 +183,7 @@ export class Leaser {
       .then(() => {
         this.#leasing -= max;
         this.#leaseAsked = false;
+        this.#askedFor = 0;
         this.#armWaking();
         this.#leaseMore();
         this.#checkIdle();
