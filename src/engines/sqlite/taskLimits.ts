@@ -50,6 +50,7 @@ export class TaskLimits {
   }
 
   mayBegin(at: number): boolean {
+    this.#keepBefore(at);
     const { concurrency } = this.limits;
     return (concurrency === null || this.#running < concurrency) && this.rateOpensAt(at) <= at;
   }
@@ -71,7 +72,6 @@ export class TaskLimits {
     const { max, perMs } = rateLimit;
     // Each waits for the one that is `max` places before it to be out of the span.
     const before = this.#begun[this.#begun.length + (ahead % max) - max];
-    // A clock that was set back must not hold the task up until it is where it was.
     const opens = before === undefined ? at : Math.max(at, Math.min(before, at) + perMs);
     return opens + Math.floor(ahead / max) * perMs;
   }
@@ -80,7 +80,7 @@ export class TaskLimits {
     this.#count(1, client, key);
     const { rateLimit } = this.limits;
     if (rateLimit === null) return;
-    if ((this.#begun.at(-1) ?? at) > at) this.#begun = this.#begun.map((begun) => Math.min(begun, at));
+    this.#keepBefore(at);
     this.#begun.push(at);
     // A few more than are asked for, since a commit that comes to nothing takes its own away again.
     if (this.#begun.length > 2 * (rateLimit.max + spare))
@@ -104,6 +104,14 @@ export class TaskLimits {
   /** What was begun before the server was started. */
   restore(begun: readonly number[]): void {
     this.#begun = [...begun];
+  }
+
+  /**
+   * Where the clock was set back, what was begun later than now counts as begun now: else it would hold the task up until the clock
+   * is where it was.
+   */
+  #keepBefore(at: number): void {
+    if ((this.#begun.at(-1) ?? at) > at) this.#begun = this.#begun.map((begun) => Math.min(begun, at));
   }
 
   #count(change: 1 | -1, client: string | null, key: string | null): void {
