@@ -5,13 +5,27 @@ import { describe } from 'vitest';
 import { accepting } from './conformance/accepting.ts';
 import { cancelling } from './conformance/cancelling.ts';
 import { clientTokens } from './conformance/clientTokens.ts';
+import { clockJumps } from './conformance/clockJumps.ts';
 import { dying } from './conformance/dying.ts';
 import { executing } from './conformance/executing.ts';
 import { remembering } from './conformance/remembering.ts';
+import { retrying } from './conformance/retrying.ts';
 import { stopping } from './conformance/stopping.ts';
+import { times } from './conformance/times.ts';
 import type { EngineFactory } from './harness.ts';
 
-const promises = [accepting, executing, cancelling, dying, stopping, remembering, clientTokens];
+const promises = [
+  accepting,
+  executing,
+  cancelling,
+  dying,
+  stopping,
+  remembering,
+  clientTokens,
+  retrying,
+  times,
+  clockJumps,
+];
 
 export function engineConformance(factory: EngineFactory): void {
   describe(`the engine ${factory.name}`, () => {

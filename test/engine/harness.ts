@@ -4,14 +4,23 @@
 import { cpSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { onTestFinished } from 'vitest';
+import { expect, onTestFinished } from 'vitest';
 import { type Clock, systemClock } from '../../src/clock.ts';
 import type { AttemptContext, Engine, Execute, LeasedRun, StartRequest } from '../../src/engine.ts';
 import type { DriverName } from '../../src/engines/sqlite/driver.ts';
 import { SqliteEngine } from '../../src/engines/sqlite/engine.ts';
 import { defaultPolicy, type Policies, type TaskPolicy } from '../../src/policy.ts';
-import { isTerminal, type Outcome, type Run, type RunEvent, type Snapshot } from '../../src/run.ts';
+import {
+  isTerminal,
+  type Outcome,
+  type Run,
+  type RunEvent,
+  type Snapshot,
+  type Standing,
+  TaskStatus,
+} from '../../src/run.ts';
 import type { TokenStore } from '../../src/token.ts';
+import { DrivenClock } from '../fixtures/drivenClock.ts';
 
 export interface EngineSettings {
   concurrency: number;
@@ -93,12 +102,14 @@ export class Bench {
   readonly engine: Engine;
   readonly tokens: TokenStore;
   readonly events: RunEvent[] = [];
+  readonly #clock: DrivenClock | undefined;
   readonly #waiting: { test: (event: RunEvent) => boolean; resolve: (event: RunEvent) => void }[] = [];
   #closed = false;
 
-  private constructor(engine: Engine, tokens: TokenStore) {
+  private constructor(engine: Engine, tokens: TokenStore, clock: Clock | undefined) {
     this.engine = engine;
     this.tokens = tokens;
+    this.#clock = clock instanceof DrivenClock ? clock : undefined;
     engine.onEvent((event) => {
       this.events.push(event);
       for (const waiting of this.#waiting) if (waiting.test(event)) waiting.resolve(event);
@@ -111,9 +122,12 @@ export class Bench {
     settings?: Partial<EngineSettings>,
   ): Promise<Bench> {
     const { engine, tokens } = home.make(settings);
-    const bench = new Bench(engine, tokens);
+    const bench = new Bench(engine, tokens, settings?.clock);
     await engine.open();
-    onTestFinished(() => bench.close());
+    onTestFinished(async () => {
+      await bench.close();
+      expectSound(bench.events);
+    });
     if (execute) engine.start(execute);
     return bench;
   }
@@ -167,13 +181,88 @@ export class Bench {
   }
 
   seqs(id: string): number[] {
-    return this.events.filter(({ snapshot }) => snapshot.task_id === id).map(({ snapshot }) => snapshot.seq);
+    return this.told(id).map(({ seq }) => seq);
+  }
+
+  /** What was told of a run, as its events came out. */
+  told(id: string): Snapshot[] {
+    return this.events.map(({ snapshot }) => snapshot).filter(({ task_id }) => task_id === id);
+  }
+
+  /** Where a run that waits stands; undefined when it does not. */
+  async standing(id: string): Promise<Standing | undefined> {
+    return (await this.engine.standings([id])).get(id);
+  }
+
+  /** Until what was asked of the engine has been done, with what follows from it at once. */
+  async settle(): Promise<void> {
+    for (let round = 0; round < 4; round++) {
+      // It goes the way of all changes, behind those that were asked for before, and changes nothing.
+      await this.engine.cancel('nobody');
+      for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+
+  /** Time goes on for a driven clock, in steps no longer than a second, with each of which the engine does what it makes of it. */
+  async pass(ms: number): Promise<void> {
+    for (let left = ms; left > 0; left -= 1000) {
+      await this.#clock?.goOn(Math.min(left, 1000));
+      await this.settle();
+      // Timers that were set for this very moment.
+      await this.#clock?.goOn(0);
+      await this.settle();
+    }
+  }
+
+  /** The clock is set: from one moment to the next it is another time, which the engine finds out. */
+  async setClock(byMs: number): Promise<void> {
+    if (this.#clock) this.#clock.wallTime += byMs;
+    await this.settle();
+    await this.pass(2000);
   }
 
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    await this.engine.close();
+    let closed = false;
+    const closing = this.engine.close().finally(() => {
+      closed = true;
+    });
+    // Whoever waits for time waits for ever when nobody drives it.
+    while (this.#clock && !closed) await this.#clock.goOn(1000);
+    await closing;
+  }
+}
+
+/** What holds for the stream of each run, whatever becomes of it. */
+function expectSound(events: readonly RunEvent[]): void {
+  const latest = new Map<string, Snapshot>();
+  for (const { snapshot } of events) {
+    const before = latest.get(snapshot.task_id);
+    latest.set(snapshot.task_id, snapshot);
+    if (before) {
+      expect(isTerminal(before.status), `${snapshot.task_id} went on after its end`).toBe(false);
+      expect(snapshot.seq, `the number after ${before.seq}`).toBe(before.seq + 1);
+      expect(snapshot.retry_of, 'retry_of, as in the event before').toBe(before.retry_of);
+      expect(snapshot.attempt).toBeGreaterThanOrEqual(before.attempt);
+    }
+    if (snapshot.status !== TaskStatus.PENDING) expect(snapshot).not.toHaveProperty('starts_at');
+    // Where it stands among others is no event.
+    expect(snapshot).not.toHaveProperty('position');
+    expect(snapshot).not.toHaveProperty('ends_at');
+  }
+}
+
+/** The same checks for what is remembered: one end, and nothing after it. */
+export function expectSoundHistory(history: readonly RunEvent[]): void {
+  const seqs = history.map(({ snapshot }) => snapshot.seq);
+  expect(seqs).toEqual([...new Set(seqs)].sort((a, b) => a - b));
+  const ends = history.filter(({ snapshot }) => isTerminal(snapshot.status));
+  expect(ends).toHaveLength(1);
+  expect(history.at(-1)).toBe(ends[0]);
+  for (const { snapshot } of history) {
+    if (snapshot.status !== TaskStatus.PENDING) expect(snapshot).not.toHaveProperty('starts_at');
+    expect(snapshot.retry_of).toBe(history[0]?.snapshot.retry_of);
   }
 }
 

@@ -68,6 +68,8 @@ export class Leaser {
   #changes = 0;
   /** When the store wants to be asked again, because time will have made a difference. */
   #wakeAt = Number.POSITIVE_INFINITY;
+  /** The latest that the time was looked at. */
+  #lookedAt = 0;
   #stopWaking: () => void = () => {};
 
   /** Attempts that are not over: an end that waits for its commit holds nobody else up. */
@@ -143,9 +145,22 @@ export class Leaser {
     if (this.#wakeAt === Number.POSITIVE_INFINITY || !this.#execute || this.#draining) return;
     const sleepMs = Math.min(Math.max(this.#wakeAt - this.#parts.clock.now(), 0), longestSleepMs);
     this.#stopWaking = this.#parts.clock.after(sleepMs, () => {
-      if (this.#parts.clock.now() < this.#wakeAt) this.#armWaking();
-      else if (this.#parts.trouble() === null) this.#lease(Math.max(this.#room(), 0));
+      const now = this.#parts.clock.now();
+      // Where the clock was set back, what the store said of a later time holds no more: a rate would count from now.
+      const wasSetBack = now < this.#lookedAt;
+      this.#lookedAt = now;
+      if (now < this.#wakeAt && !wasSetBack) this.#armWaking();
+      else this.#wake();
     });
+  }
+
+  #wake(): void {
+    if (this.#parts.trouble() !== null) {
+      this.#stopWaking = this.#parts.clock.after(longestSleepMs, () => this.#wake());
+      return;
+    }
+    // Without room too: what has expired is to end.
+    this.#lease(Math.max(this.#room(), 0));
   }
 
   #room(): number {
@@ -164,15 +179,19 @@ export class Leaser {
     this.#askedFor = max;
     this.#leasing += max;
     const changes = this.#changes;
+    const at = this.#parts.clock.now();
+    this.#lookedAt = at;
     this.#parts.store
-      .write({ op: 'lease', max, at: this.#parts.clock.now() })
+      .write({ op: 'lease', max, at })
       .then(
         ({ leased, expired, nextAt }) => {
           this.pending -= leased.length + expired.length;
           for (const row of expired) for (const event of closingEvents(row)) this.#parts.emit(event);
           for (const row of leased) this.#leased(row);
-          // Fewer than there was room for: all that may begin have, unless something has changed meanwhile.
-          if (leased.length < max && changes === this.#changes) this.#mayBeMore = false;
+          // Fewer than there was room for: all that may begin have, unless something has changed meanwhile. All that there was
+          // room for: more may have come due.
+          if (leased.length === max) this.#mayBeMore = true;
+          else if (changes === this.#changes) this.#mayBeMore = false;
           this.#wakeAt = nextAt ?? Number.POSITIVE_INFINITY;
         },
         (error: Error) => {

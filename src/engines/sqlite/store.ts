@@ -280,6 +280,8 @@ export class Store {
   /** Leases up to `max` runs, whose turn it is at `at`; before that, what is due begins to wait for its turn. */
   #lease(max: number, at: number): WriteAnswers['lease'] {
     const expired = at >= this.#nextDue ? this.#lookAtTime(at) : [];
+    // More expire than fit into one commit: none of those may begin, so nothing does before they have ended.
+    if (expired.length === duePerCommit) return { leased: [], expired, nextAt: at };
     const leased: Row[] = [];
     while (leased.length < max) {
       const n = this.#waiting.take(at);
