@@ -282,10 +282,11 @@ export class Leaser {
     const { update, events } = run.end(verdict.outcome, verdict.back);
     progress.forget(run);
     this.#atWork--;
-    this.#leaseMore();
     const write: Promise<Row | boolean | undefined> = verdict.back
       ? store.write({ op: 'release', run: update, because: verdict.back.because, dueAt: verdict.back.dueAt })
       : store.write({ op: 'finish', run: update });
+    // In the same commit, and behind it: another run of its task may have been waiting for it.
+    this.#leaseMore();
     write
       .then(
         (held) => {
@@ -298,7 +299,8 @@ export class Leaser {
           log('error', `The end of a run could not be stored: ${error.message}`, { run: run.id }),
       )
       .finally(() => {
-        this.live.delete(run.id);
+        // It may have been leased again in the same commit.
+        if (this.live.get(run.id) === run) this.live.delete(run.id);
         // It may have been the one that others of its task were waiting for.
         if (this.pending > 0 && !isUnlimited(policies.of(run.state, run.task))) this.mayHaveOpened();
         this.#checkIdle();
