@@ -12,6 +12,7 @@ import { remembering } from './conformance/remembering.ts';
 import { retrying } from './conformance/retrying.ts';
 import { stopping } from './conformance/stopping.ts';
 import { times } from './conformance/times.ts';
+import { waiting } from './conformance/waiting.ts';
 import type { EngineFactory } from './harness.ts';
 
 const promises = [
@@ -25,6 +26,7 @@ const promises = [
   retrying,
   times,
   clockJumps,
+  waiting,
 ];
 
 export function engineConformance(factory: EngineFactory): void {

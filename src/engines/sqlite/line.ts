@@ -2,6 +2,7 @@
  * The runs of one client that wait for one task with one priority: oldest first, or, where the task limits by key, with the
  * keys taking turns.
  */
+import { Passing, passedOverMs } from './passing.ts';
 import { SortedNumbers } from './sortedNumbers.ts';
 import type { TaskLimits } from './taskLimits.ts';
 
@@ -13,10 +14,35 @@ export class Line {
   size = 0;
   /** Whether its task has it among those whose turn may come. */
   listed = false;
+  /** By higher ones of its own client for its own task. */
+  readonly passing = new Passing();
+  /** Since when its first is the first, and how many had passed it over until then. */
+  #firstSince = 0;
+  #passedBefore = { level: 0, own: 0 };
 
   constructor(client: string | null, priority: number) {
     this.client = client;
     this.priority = priority;
+  }
+
+  /** Another one is its first now. `level`: what passes over its level. */
+  beginsAnew(level: Passing, at: number): void {
+    this.#firstSince = at;
+    this.#passedBefore = { level: level.count, own: this.passing.count };
+  }
+
+  /** Whether its first has been the first for so long that it may have been passed over for long. */
+  isOld(at: number): boolean {
+    this.#firstSince = Math.min(this.#firstSince, at);
+    return this.#firstSince <= at - passedOverMs;
+  }
+
+  /** Whether its first was passed over for long: with its level, or by its own client. */
+  isPassedOver(level: Passing, at: number): boolean {
+    return (
+      (level.isLong(at) && level.count > this.#passedBefore.level) ||
+      (this.passing.isLong(at) && this.passing.count > this.#passedBefore.own)
+    );
   }
 
   add(n: number, key: string | null): void {

@@ -1,6 +1,6 @@
 /**
  * Which of the waiting runs goes next. Higher priorities first; within one, the clients take turns, and each client's oldest
- * goes first. A line that is passed over by higher ones for `passedOverMs` goes next all the same.
+ * goes first. A line that is passed over by higher ones for long goes next all the same (`passing.ts`).
  *
  * It is memory only, eight bytes a run: what it holds can be read from the table of runs. A change that a commit carries is
  * taken back when the commit comes to nothing.
@@ -8,13 +8,9 @@
 
 import type { Match, Mode, Scope, ScopeMode } from '../../engine.ts';
 import { highestPriority } from '../../policy.ts';
-import type { Line } from './line.ts';
 import { type Limits, noLimits } from './taskLimits.ts';
 import { Turns } from './turns.ts';
 import { type Candidate, WaitingTask } from './waitingTask.ts';
-
-/** How long the first of a line may be passed over by runs of a higher priority. */
-export const passedOverMs = 10_000;
 
 /** What a run is waiting for, and as what. */
 export interface Place {
@@ -49,8 +45,6 @@ export class WaitingRuns {
   readonly #turns = new Turns();
   readonly #tasks = new Map<string, WaitingTask>();
   readonly #held = new Map<number, Held>();
-  /** Since when the first of each line is passed over, the longest first. */
-  readonly #passedOver = new Map<Line, { task: WaitingTask; since: number }>();
   readonly #modes = new Map<string, Mode>();
   /** Takes back what was done since the last commit, the latest first. */
   #undo: (() => void)[] = [];
@@ -92,16 +86,16 @@ export class WaitingRuns {
 
   #add(n: number, { state, task: name, client, key, priority }: Place, at: number): void {
     const task = this.#task(state, name);
-    const line = task.add(n, client, task.limits.limits.concurrencyPerKey === null ? null : key, priority);
-    if (!this.#passedOver.has(line)) this.#passedOver.set(line, { task, since: at });
+    this.#turns.came(client);
+    task.add(n, client, task.limits.limits.concurrencyPerKey === null ? null : key, priority, at);
     this.size++;
   }
 
   #remove(n: number, { state, task: name, client, key, priority }: Place): boolean {
     const task = this.#task(state, name);
-    const line = task.remove(n, client, task.limits.limits.concurrencyPerKey === null ? null : key, priority);
-    if (!line) return false;
-    if (line.size === 0) this.#passedOver.delete(line);
+    if (!task.remove(n, client, task.limits.limits.concurrencyPerKey === null ? null : key, priority))
+      return false;
+    this.#turns.left(client);
     this.size--;
     return true;
   }
@@ -123,15 +117,17 @@ export class WaitingRuns {
   /** The number of the run whose turn it is; it no longer waits, and counts as at work. undefined: none may begin. */
   take(at: number): number | undefined {
     if (this.size === 0) return undefined;
-    const candidate = this.#longPassedOver(this.#next(at), at);
-    if (!candidate) return undefined;
+    const next = this.#next(at);
+    if (!next) return undefined;
+    const candidate = this.#longPassedOver(next.line.priority, at) ?? next;
+    // What goes because it was passed over serves nobody else that was.
+    if (candidate === next) this.#passOver(next, at);
     const { task, line, n, key } = candidate;
     const place = { state: task.state, task: task.name, client: line.client, key, priority: line.priority };
-    task.take(candidate);
+    task.take(candidate, at);
     this.size--;
-    this.#passedOver.delete(line);
-    if (line.size > 0) this.#passedOver.set(line, { task, since: at });
     this.#turns.took(line.client);
+    this.#turns.left(line.client);
     this.#undo.push(() => this.#add(n, place, at));
     this.#begin(n, { task, client: line.client, key }, at);
     return n;
@@ -151,20 +147,22 @@ export class WaitingRuns {
     return undefined;
   }
 
-  /** The first of a line that was passed over for too long by such as `next`, else `next`. */
-  #longPassedOver(next: Candidate | undefined, at: number): Candidate | undefined {
-    if (!next) return undefined;
-    for (const [line, { task, since }] of this.#passedOver) {
-      if (since > at - passedOverMs && since <= at) break;
-      if (since <= at && line.priority < next.line.priority && this.#mayBegin(task, at)) {
-        const passedOver = task.nextOf(line);
-        if (passedOver) return passedOver;
-      }
-      // Not by such as `next`, or for want of room, or the clock was set back: it is counted anew.
-      this.#passedOver.delete(line);
-      this.#passedOver.set(line, { task, since: at });
+  #longPassedOver(priority: number, at: number): Candidate | undefined {
+    if (priority === 0) return undefined;
+    for (const task of this.#tasks.values()) {
+      if (task.isEmpty || !this.#mayBegin(task, at)) continue;
+      const candidate = task.longPassedOver(priority, at);
+      if (candidate) return candidate;
     }
-    return next;
+    return undefined;
+  }
+
+  /** Takes note of whom `next` passes over: only those whose task has room. */
+  #passOver({ task: ofNext, line }: Candidate, at: number): void {
+    for (const task of this.#tasks.values()) {
+      if (!task.isEmpty && this.#mayBegin(task, at)) task.passedBy(line.priority, at);
+    }
+    ofNext.passedByOwn(line, at);
   }
 
   #mayBegin(task: WaitingTask, at: number): boolean {

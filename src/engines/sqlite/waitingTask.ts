@@ -4,6 +4,7 @@
 import TinyQueue from 'tinyqueue';
 import { highestPriority } from '../../policy.ts';
 import { Line } from './line.ts';
+import { Passing } from './passing.ts';
 import { isUnlimited, type Limits, TaskLimits } from './taskLimits.ts';
 import type { Turns } from './turns.ts';
 
@@ -16,7 +17,10 @@ interface Entry {
 
 /** The lines of one priority. */
 interface Level {
+  /** By client, the one first whose first run has been that for the longest. */
   readonly lines: Map<string | null, Line>;
+  /** By higher ones, of whatever task, while this task had room. */
+  readonly passing: Passing;
   readonly order: TinyQueue<Entry>;
   size: number;
 }
@@ -40,6 +44,8 @@ export class WaitingTask {
   paused = false;
   readonly #turns: Turns;
   readonly #levels: (Level | undefined)[] = [];
+  /** Lines that were passed over by their own client, which may have been all the room that it has. */
+  readonly #passedByOwn = new Set<Line>();
   #arrivals = 0;
 
   constructor({ state, task, ...limits }: Limits, turns: Turns) {
@@ -62,11 +68,13 @@ export class WaitingTask {
     return this.#levels[priority]?.lines.get(client);
   }
 
-  add(n: number, client: string | null, key: string | null, priority: number): Line {
+  /** Its client's turn has to be known. */
+  add(n: number, client: string | null, key: string | null, priority: number, at: number): void {
     const level = this.#level(priority);
     let line = level.lines.get(client);
     if (!line) {
       line = new Line(client, priority);
+      line.beginsAnew(level.passing, at);
       level.lines.set(client, line);
     }
     line.add(n, key);
@@ -75,28 +83,87 @@ export class WaitingTask {
       line.listed = true;
       level.order.push(this.#entry(line));
     }
-    return line;
   }
 
-  remove(n: number, client: string | null, key: string | null, priority: number): Line | undefined {
+  remove(n: number, client: string | null, key: string | null, priority: number): boolean {
     const level = this.#levels[priority];
     const line = level?.lines.get(client);
-    if (!level || !line?.remove(n, key)) return undefined;
+    if (!level || !line?.remove(n, key)) return false;
     this.#shrink(level, line);
-    return line;
+    return true;
   }
 
-  /** Takes the run of a candidate away, and gives its client's turn to the next. */
-  take({ line, key }: Candidate): void {
+  /** Takes the run of a candidate away; the next of its line is the first now. */
+  take({ line, key }: Candidate, at: number): void {
     const level = this.#level(line.priority);
     line.take(key);
+    level.lines.delete(line.client);
+    level.lines.set(line.client, line);
+    line.beginsAnew(level.passing, at);
+    line.passing.served();
+    this.#passedByOwn.delete(line);
     this.#shrink(level, line);
   }
 
   #shrink(level: Level, line: Line): void {
     level.size--;
-    if (line.size === 0) level.lines.delete(line.client);
+    if (level.size === 0) level.passing.served();
+    if (line.size > 0) return;
+    level.lines.delete(line.client);
+    this.#passedByOwn.delete(line);
   }
+
+  // ---- Who is passed over
+
+  /** A run of `priority` begins, of whatever task, and any of this task might have instead. */
+  passedBy(priority: number, at: number): void {
+    for (const [own, level] of this.#levels.entries()) {
+      if (!level || level.size === 0) continue;
+      if (own < priority) level.passing.passed(at);
+      else level.passing.served();
+    }
+  }
+
+  /**
+   * A run of this task begins. Where clients or keys are limited, the client's others have no room while it is at work: that those of
+   * other clients begin meanwhile does not mean that they could have.
+   */
+  passedByOwn({ client, priority }: Line, at: number): void {
+    if (this.limits.limits.concurrencyPerClient === null && this.limits.limits.concurrencyPerKey === null)
+      return;
+    for (const [own, level] of this.#levels.entries()) {
+      const line = level?.lines.get(client);
+      if (!line) continue;
+      if (own < priority) {
+        line.passing.passed(at);
+        this.#passedByOwn.add(line);
+      } else {
+        line.passing.served();
+        this.#passedByOwn.delete(line);
+      }
+    }
+  }
+
+  /** The first of a line that was passed over for long by such as have `priority`, and may begin. The caller knows that the task has room. */
+  longPassedOver(priority: number, at: number): Candidate | undefined {
+    for (let own = 0; own < priority; own++) {
+      const level = this.#levels[own];
+      if (!level || level.size === 0 || !level.passing.isLong(at)) continue;
+      for (const line of level.lines.values()) {
+        if (!line.isOld(at)) break;
+        const candidate = line.isPassedOver(level.passing, at) && this.nextOf(line);
+        if (candidate) return candidate;
+      }
+    }
+    for (const line of this.#passedByOwn) {
+      if (line.priority >= priority || !line.isOld(at)) continue;
+      const candidate = line.isPassedOver(this.#level(line.priority).passing, at) && this.nextOf(line);
+      if (candidate) return candidate;
+    }
+    return undefined;
+  }
+
+  // ---- Whose turn it is
 
   /** The run of a priority whose turn it is, among those whose client and key have room. The caller knows that the task has. */
   next(priority: number): Candidate | undefined {
@@ -169,7 +236,7 @@ export class WaitingTask {
   #level(priority: number): Level {
     let level = this.#levels[priority];
     if (!level) {
-      level = { lines: new Map(), order: new TinyQueue([], byTurn), size: 0 };
+      level = { lines: new Map(), passing: new Passing(), order: new TinyQueue([], byTurn), size: 0 };
       this.#levels[priority] = level;
     }
     return level;
