@@ -170,15 +170,28 @@ export class SqliteEngine implements Engine {
     );
   }
 
-  async #accept<Refusal extends string>(
+  #accept<Refusal extends string>(
     requests: readonly StartRequest[],
     commit: (runs: NewRun[]) => Promise<Exclude<Accepted, string> | Refusal>,
   ): Promise<Acceptance[] | Refusal> {
     const at = this.#parts.clock.now();
     const runs = requests.map((request) => this.#newRun(request, at));
     const leased = runs.filter((run) => run.leased).length;
-    const accepted = await commit(runs).finally(() => this.#leaser.unreserve(leased));
-    if (typeof accepted === 'string') return accepted;
+    // All in the very callback of the commit: what the same commit made of these runs after that, a lease or a cancel, is heard
+    // next, and their room is taken before anybody else looks for some.
+    return commit(runs).then(
+      (accepted) => {
+        this.#leaser.unreserve(leased);
+        return typeof accepted === 'string' ? accepted : this.#acceptances(runs, accepted);
+      },
+      (error) => {
+        this.#leaser.unreserve(leased);
+        throw error;
+      },
+    );
+  }
+
+  #acceptances(runs: readonly NewRun[], accepted: Exclude<Accepted, string>): Acceptance[] {
     const waiting = accepted.waiting[Symbol.iterator]();
     return runs.map((run, place) => {
       const known = accepted.known.get(place);

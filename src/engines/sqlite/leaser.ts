@@ -62,6 +62,7 @@ export class Leaser {
   #leaseAsked = false;
   /** How many the lease on its way may bring. */
   #askedFor = 0;
+  #leaseComes = false;
   /** Whether one that waits may be leased, for all that is known here. The store knows of turns and limits. */
   #mayBeMore = false;
   /** Rises when that may have become so. */
@@ -167,10 +168,15 @@ export class Leaser {
     return this.#parts.concurrency - this.#atWork - this.#leasing;
   }
 
+  /** As soon as all has been heard that comes together, ends of runs and starts: one lease is asked for then, for all the room there is. */
   #leaseMore(): void {
-    const max = Math.min(this.#room(), this.pending);
-    if (max <= 0 || !this.#mayBeMore || this.#parts.trouble() !== null) return;
-    this.#lease(max);
+    if (this.#leaseComes || !this.#mayBeMore) return;
+    this.#leaseComes = true;
+    process.nextTick(() => {
+      this.#leaseComes = false;
+      const max = Math.min(this.#room(), this.pending);
+      if (max > 0 && this.#mayBeMore && this.#parts.trouble() === null) this.#lease(max);
+    });
   }
 
   #lease(max: number): void {

@@ -57,5 +57,20 @@ export function cancelling(factory: EngineFactory): void {
       const after = await Bench.open(home.crash());
       expect(await after.read(id)).toMatchObject({ status: CANCELLED });
     });
+
+    test('reaches runs that are accepted, and begin, in the same moment', async () => {
+      const bench = await Bench.open(factory.home());
+      for (let round = 0; round < 20; round++) {
+        const [runs, cancelled] = await Promise.all([
+          bench.startAll([bench.request('hang'), bench.request('hang')]),
+          bench.engine.cancelAll({}),
+        ]);
+        // Those of them that it found it has stopped; the others go on.
+        if (cancelled < 2) expect(await bench.engine.cancelAll({})).toBe(2 - cancelled);
+        for (const { snapshot } of runs) {
+          expect(await bench.end(snapshot.task_id)).toMatchObject({ status: CANCELLED });
+        }
+      }
+    });
   });
 }
