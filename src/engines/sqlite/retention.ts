@@ -1,7 +1,6 @@
 /**
  * Deletes finished runs that are too old or too many, a slice at a time, so that starts never wait long behind it.
  */
-import type { Row } from './driver.ts';
 import type { Store } from './store.ts';
 
 const sliceRuns = 200;
@@ -15,7 +14,8 @@ export function keepRetention(store: Store, limits: { keepMs: number; keepRuns: 
   /** Finished runs when last counted, less those deleted since; those ended since are in `store.ended`. */
   let counted: number | undefined;
   let cursor = 0;
-  let round = { slices: 0, deleted: 0 };
+  /** `kept`: finished runs that the round has passed, which are older than what comes. */
+  let round = { slices: 0, deleted: 0, kept: 0 };
 
   /** Whether there may be more at once. */
   function slice(): boolean {
@@ -25,17 +25,21 @@ export function keepRetention(store: Store, limits: { keepMs: number; keepRuns: 
     const cutoff = now - limits.keepMs;
     // n rises with the time of acceptance, and nothing ends before it was accepted: what is due is at the low end.
     const rows = store.oldest(cursor, sliceRuns, now);
-    // A run is kept as long as a key stands for it: a second start with that key is to be answered with it.
-    const finished = rows.filter((row) => (row.status as number) >= 3 && row.keyed === 0);
-    const due = finished.filter((row, place) => place < tooMany || (row.at as number) < cutoff);
+    const finished = rows.filter((row) => (row.status as number) >= 3);
+    // Those that are too many are the oldest. A run is kept as long as a key stands for it, since a second start with that key is to
+    // be answered with it; it takes the place of no newer one.
+    const beyond = (place: number) => round.kept + place < tooMany;
+    const due = finished.filter(
+      (row, place) => row.keyed === 0 && (beyond(place) || (row.at as number) < cutoff),
+    );
+    const more = rows.length > 0 && (beyond(finished.length) || (rows.at(-1)?.created_at as number) < cutoff);
+    round.kept += finished.length - due.length;
     if (due.length > 0) {
       store.deleteRuns(due.map((row) => row.n as number));
       counted -= due.length;
       round.deleted += due.length;
     }
-    const last: Row | undefined = rows.at(-1);
-    const more = last !== undefined && (due.length < tooMany || (last.created_at as number) < cutoff);
-    cursor = more ? (last.n as number) : 0;
+    cursor = more ? (rows.at(-1)?.n as number) : 0;
     return more;
   }
 
@@ -47,6 +51,7 @@ export function keepRetention(store: Store, limits: { keepMs: number; keepRuns: 
       more = slice();
     } catch {
       // A full disk: the store says so itself, and this comes round again.
+      cursor = 0;
     }
     if (more) {
       timer = setTimeout(sweep, 0);
@@ -54,7 +59,7 @@ export function keepRetention(store: Store, limits: { keepMs: number; keepRuns: 
     }
     const inVain = round.slices > longRoundSlices && round.deleted === 0;
     timer = setTimeout(sweep, inVain ? longPauseMs : pauseMs);
-    round = { slices: 0, deleted: 0 };
+    round = { slices: 0, deleted: 0, kept: 0 };
   }
   return () => clearTimeout(timer);
 }
