@@ -8,6 +8,8 @@ import { clientTokens } from './conformance/clientTokens.ts';
 import { clockJumps } from './conformance/clockJumps.ts';
 import { dying } from './conformance/dying.ts';
 import { executing } from './conformance/executing.ts';
+import { keys } from './conformance/keys.ts';
+import { limits } from './conformance/limits.ts';
 import { remembering } from './conformance/remembering.ts';
 import { retrying } from './conformance/retrying.ts';
 import { stopping } from './conformance/stopping.ts';
@@ -27,6 +29,8 @@ const promises = [
   times,
   clockJumps,
   waiting,
+  limits,
+  keys,
 ];
 
 export function engineConformance(factory: EngineFactory): void {

@@ -27,15 +27,41 @@ export class KeyTable {
     return unique && this.#held('unique', run, unique.key)?.n;
   }
 
+  /** Whether one of them has an idempotency key that was used with another input: before, or by another of them. */
+  conflicts(runs: readonly NewRun[]): boolean {
+    const fingerprints = new Map<string, string>();
+    return runs.some((run) => {
+      if (this.holder(run) === 'conflict') return true;
+      const { state, task, client, wish } = run;
+      if (!wish?.idempotency) return false;
+      const { key, fingerprint } = wish.idempotency;
+      const name = JSON.stringify([state, task, client, key]);
+      const first = fingerprints.get(name) ?? fingerprint;
+      fingerprints.set(name, first);
+      return first !== fingerprint;
+    });
+  }
+
   /** Gives the keys of a new run to it. */
   take(run: NewRun): void {
-    const { idempotency, unique } = run.wish ?? {};
-    if (idempotency) {
-      this.#take('idempotency', run, idempotency.key, idempotency.fingerprint, run.at + idempotencyMs);
-    }
+    this.#takeIdempotency(run, run.n);
+    const { unique } = run.wish ?? {};
     if (unique) {
-      this.#take('unique', run, unique.key, null, unique.forMs === null ? null : run.at + unique.forMs);
+      const until = unique.forMs === null ? null : run.at + unique.forMs;
+      this.#take('unique', run, unique.key, run.n, null, until);
     }
+  }
+
+  /** A start got the run `n` for its unique key: so it does when it is repeated, whatever has become of the run by then. */
+  remember(run: NewRun, n: number): void {
+    const { idempotency } = run.wish ?? {};
+    if (idempotency && !this.#held('idempotency', run, idempotency.key)) this.#takeIdempotency(run, n);
+  }
+
+  #takeIdempotency(run: NewRun, n: number): void {
+    const { idempotency } = run.wish ?? {};
+    if (!idempotency) return;
+    this.#take('idempotency', run, idempotency.key, n, idempotency.fingerprint, run.at + idempotencyMs);
   }
 
   forget(n: number): void {
@@ -58,8 +84,9 @@ export class KeyTable {
 
   #take(
     kind: keyof typeof kinds,
-    { n, state, task, client }: NewRun,
+    { state, task, client }: NewRun,
     key: string,
+    n: number,
     fingerprint: string | null,
     until: number | null,
   ): void {

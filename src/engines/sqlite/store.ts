@@ -203,13 +203,14 @@ export class Store {
       return allNew;
     }
     // Asked of all before any is kept, since a conflict is one for all.
-    if (runs.some((run) => this.#keys.holder(run) === 'conflict')) return 'conflict';
+    if (this.#keys.conflicts(runs)) return 'conflict';
     const known = new Map<number, StoredRun>();
     const held = new Set<number>();
     const waiting: NewRun[] = [];
     for (const [place, run] of runs.entries()) {
       const holder = this.#keys.holder(run);
       if (typeof holder === 'number') {
+        this.#keys.remember(run, holder);
         known.set(place, this.#stored(this.#rowOf(holder), run.at));
         continue;
       }
