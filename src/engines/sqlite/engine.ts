@@ -32,11 +32,11 @@ import { closingEvents, openingEvents } from './history.ts';
 import { Leaser } from './leaser.ts';
 import { Modes } from './modes.ts';
 import { Progress } from './progress.ts';
-import type { Accepted, NewRun, RunWish } from './protocol.ts';
+import type { Accepted, NewRun, RunWish, StoreSettings } from './protocol.ts';
 import { RunReader } from './runReader.ts';
 import { RunTimes } from './runTimes.ts';
 import { Scheduler } from './scheduler.ts';
-import { StoreClient, unavailable } from './storeClient.ts';
+import { StoreClient, type StoreListener, type StoreThread, unavailable } from './storeClient.ts';
 import { isUnlimited } from './taskLimits.ts';
 import { SqliteTokenStore } from './tokenStore.ts';
 import type { Ahead } from './waitingRuns.ts';
@@ -55,6 +55,8 @@ export interface SqliteEngineParts {
   log: EngineLog;
   policies: Policies;
   driver?: DriverName;
+  /** Default: a worker thread. */
+  startStore?: (settings: StoreSettings) => StoreThread;
 }
 
 type SqliteEngineConfig = Pick<Config, 'data' | 'concurrency' | 'threads' | 'keepMs' | 'keepRuns'>;
@@ -101,12 +103,13 @@ export class SqliteEngine implements Engine {
       threads,
       ...(parts.driver && { driver: parts.driver }),
     };
-    this.#store = new StoreClient(settings, {
+    const listener: StoreListener = {
       tokens: (tokens) => this.tokens.replace(tokens),
       modes: (modes) => this.#setModes(modes),
       trouble: (reason) => this.#setTrouble(reason),
       died: (error) => this.#setTrouble(`the store stopped: ${error.message}; restart the server`),
-    });
+    };
+    this.#store = new StoreClient(settings, listener, parts.startStore);
     this.tokens = new SqliteTokenStore(this.#store);
     const emit = (event: RunEvent) => this.#emit(event);
     this.#progress = new Progress(parts.clock, this.#store, emit);

@@ -46,12 +46,29 @@ export interface StoreListener {
   died(error: Error): void;
 }
 
+/** The store's thread, or what stands in for it in a test. */
+export interface StoreThread {
+  postMessage(message: ToThread): void;
+  on(event: 'message', listener: (message: FromThread) => void): unknown;
+  on(event: 'error', listener: (error: Error) => void): unknown;
+  on(event: 'exit', listener: () => void): unknown;
+  terminate(): Promise<unknown>;
+}
+
+/** Starts a thread that serves the store of these settings. */
+export function startStoreThread(settings: StoreSettings): StoreThread {
+  // By its name in package.json, so that it is found from the sources (tests) as well as from dist.
+  const entry = createRequire(import.meta.url).resolve('#store-thread');
+  return new Worker(entry, { workerData: settings, execArgv: [], name: 'spyglass-store' });
+}
+
 type Ready = Extract<FromThread, { kind: 'ready' }>;
 
 export class StoreClient {
   readonly #settings: StoreSettings;
   readonly #listener: StoreListener;
-  #worker: Worker | undefined;
+  readonly #startThread: (settings: StoreSettings) => StoreThread;
+  #worker: StoreThread | undefined;
   #waiting: Waiting[] = [];
   #inFlight: Waiting[] = [];
   #scheduled = false;
@@ -66,16 +83,15 @@ export class StoreClient {
   #nextTicket = 1;
   #closing: (() => void) | undefined;
 
-  constructor(settings: StoreSettings, listener: StoreListener) {
+  constructor(settings: StoreSettings, listener: StoreListener, startThread = startStoreThread) {
     this.#settings = settings;
     this.#listener = listener;
+    this.#startThread = startThread;
   }
 
   /** Starts the thread; resolves when the database is open, rejects with a `StartError` when it cannot be. */
   open(): Promise<Ready> {
-    // By its name in package.json, so that it is found from the sources (tests) as well as from dist.
-    const entry = createRequire(import.meta.url).resolve('#store-thread');
-    const worker = new Worker(entry, { workerData: this.#settings, execArgv: [], name: 'spyglass-store' });
+    const worker = this.#startThread(this.#settings);
     this.#worker = worker;
     return new Promise((resolve, reject) => {
       worker.on('message', (message: FromThread) => {
