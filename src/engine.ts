@@ -53,7 +53,7 @@ export interface AttemptContext {
   readonly signal: AbortSignal;
   /** Aborts the signal; only the first reason counts. */
   abort(reason: AbortReason): void;
-  /** Calls back when the signal is aborted, without making one. */
+  /** Calls back when the signal is aborted, without making one; at once when it was before. */
   onAbort(listener: (reason: AbortReason) => void): void;
   /** Fields that are left out stay as they are. The promise lets the event loop breathe, and waits for nothing else. */
   update(patch: RunPatch): Promise<void>;

@@ -63,7 +63,9 @@ export class ThreadAttempt implements AttemptContext {
   }
 
   onAbort(listener: (reason: AbortReason) => void): void {
-    this.#abortListeners.push(listener);
+    const { signal } = this.#controller;
+    if (signal.aborted) listener(signal.reason);
+    else this.#abortListeners.push(listener);
   }
 
   update(patch: RunPatch): Promise<void> {

@@ -137,7 +137,7 @@ export class SqliteEngine implements Engine {
   }
 
   async open(): Promise<void> {
-    const ready = await this.#store.open();
+    const ready = await this.#store.open(this.#parts.clock.now());
     this.#lastN = ready.lastN;
     this.#leaser.open(ready.pending);
     this.#modes.replace(ready.modes);

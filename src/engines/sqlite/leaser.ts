@@ -111,9 +111,12 @@ export class Leaser {
     return may;
   }
 
-  /** The answer to so many reservations is there. */
+  /** The answer to so many reservations is there: what of their room is not taken up at once, somebody else may have. */
   unreserve(count: number): void {
+    if (count === 0) return;
     this.#leasing -= count;
+    this.#leaseMore();
+    process.nextTick(() => this.#checkIdle());
   }
 
   /** So many runs wait that did not before; those whose time has not come, until `dueAt`. */
@@ -332,9 +335,10 @@ export class Leaser {
         const isOver = failures >= retries.attempts || deaths >= mostDeaths;
         if (run.cancelRequested || retry === 'never' || isOver) return end;
         const waitMs = retry?.afterMs ?? retryDelayMs(retries, failures);
+        const dueAt = waitMs === 0 ? null : clock.now() + waitMs;
         return {
           outcome,
-          back: { because: outcome.killed ? 'kill' : 'failure', dueAt: clock.now() + waitMs },
+          back: { because: outcome.killed ? 'kill' : 'failure', dueAt },
         };
       }
       case 'died':

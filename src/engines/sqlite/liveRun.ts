@@ -143,7 +143,8 @@ export class LiveRun implements LeasedRun, AttemptContext {
   }
 
   onAbort(listener: (reason: AbortReason) => void): void {
-    this.#abortListeners.push(listener);
+    if (this.#aborted) listener(this.#aborted);
+    else this.#abortListeners.push(listener);
   }
 
   update(patch: RunPatch): Promise<void> {

@@ -28,5 +28,9 @@ export function lockDataFolder(folder: string, driver?: DriverName): () => void 
     if (sqliteFault(error) === 'busy') throw refused;
     throw error;
   }
-  return () => database.close();
+  return () => {
+    // libsql closes a database no sooner than its statements are collected, and the folder is to be free now.
+    database.exec('ROLLBACK');
+    database.close();
+  };
 }

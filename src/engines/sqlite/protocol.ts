@@ -171,6 +171,8 @@ export type FromThread =
 
 export interface StoreSettings {
   folder: string;
+  /** The time by the engine's clock. */
+  openedAt: number;
   keepMs: number;
   keepRuns: number;
   /** Of the tasks that have any. */

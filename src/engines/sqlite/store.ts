@@ -57,6 +57,8 @@ export class Store {
   readonly #waiting: WaitingRuns;
   /** No run is due, or expires, before this time. */
   #nextDue = Number.NEGATIVE_INFINITY;
+  /** When was last looked for runs that may begin. */
+  #lookedAt = Number.POSITIVE_INFINITY;
   /** Runs that ended since the store was opened. */
   ended = 0;
 
@@ -130,15 +132,14 @@ export class Store {
   }
 
   /** What waits, what is paused, and when attempts of tasks with a rate began. */
-  #load({ limits }: StoreSettings): void {
+  #load({ limits, openedAt }: StoreSettings): void {
     const lines = this.#sql.all(
       `SELECT state, task, client, key, priority, json_group_array(n) AS ns FROM runs
        WHERE status < 3 AND status = 0 AND due_at IS NULL GROUP BY state, task, client, key, priority`,
     );
-    const now = Date.now();
     for (const line of lines) {
       const ns = (JSON.parse(line.ns as string) as number[]).sort((a, b) => a - b);
-      this.#waiting.load(ns, placeOf(line), now);
+      this.#waiting.load(ns, placeOf(line), openedAt);
     }
     this.readModes();
     for (const { state, task, rateLimit } of limits) {
@@ -280,6 +281,9 @@ export class Store {
 
   /** Leases up to `max` runs, whose turn it is at `at`; before that, what is due begins to wait for its turn. */
   #lease(max: number, at: number): WriteAnswers['lease'] {
+    // The clock was set back, in this life or between this and the one before: what has begun has not done so in the future.
+    if (at < this.#lookedAt) this.#sql.run('UPDATE begun SET at = ? WHERE at > ?', [at, at]);
+    this.#lookedAt = at;
     const expired = at >= this.#nextDue ? this.#lookAtTime(at) : [];
     // More expire than fit into one commit: none of those may begin, so nothing does before they have ended.
     if (expired.length === duePerCommit) return { leased: [], expired, nextAt: at };

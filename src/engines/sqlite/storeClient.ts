@@ -65,7 +65,7 @@ export function startStoreThread(settings: StoreSettings): StoreThread {
 type Ready = Extract<FromThread, { kind: 'ready' }>;
 
 export class StoreClient {
-  readonly #settings: StoreSettings;
+  readonly #settings: Omit<StoreSettings, 'openedAt'>;
   readonly #listener: StoreListener;
   readonly #startThread: (settings: StoreSettings) => StoreThread;
   #worker: StoreThread | undefined;
@@ -83,15 +83,19 @@ export class StoreClient {
   #nextTicket = 1;
   #closing: (() => void) | undefined;
 
-  constructor(settings: StoreSettings, listener: StoreListener, startThread = startStoreThread) {
+  constructor(
+    settings: Omit<StoreSettings, 'openedAt'>,
+    listener: StoreListener,
+    startThread = startStoreThread,
+  ) {
     this.#settings = settings;
     this.#listener = listener;
     this.#startThread = startThread;
   }
 
   /** Starts the thread; resolves when the database is open, rejects with a `StartError` when it cannot be. */
-  open(): Promise<Ready> {
-    const worker = this.#startThread(this.#settings);
+  open(openedAt: number): Promise<Ready> {
+    const worker = this.#startThread({ ...this.#settings, openedAt });
     this.#worker = worker;
     return new Promise((resolve, reject) => {
       worker.on('message', (message: FromThread) => {
