@@ -79,7 +79,8 @@ export class Estimates {
   /** How long a run that is at work will go on; one that has been so for longer than usual may end at any time. */
   #leftMs(run: LiveRun, now: number): number {
     const meanMs = this.#times.meanMs(run.state, run.task) ?? this.#times.overallMeanMs() ?? 0;
-    return Math.max(0, meanMs - (now - run.begunAt));
+    // A clock that was set back makes nobody's run longer.
+    return Math.max(0, meanMs - Math.max(0, now - run.begunAt));
   }
 }
 
