@@ -3,6 +3,7 @@
  */
 import { describe } from 'vitest';
 import { accepting } from './conformance/accepting.ts';
+import { adminModes } from './conformance/adminModes.ts';
 import { cancelling } from './conformance/cancelling.ts';
 import { clientTokens } from './conformance/clientTokens.ts';
 import { clockJumps } from './conformance/clockJumps.ts';
@@ -12,6 +13,8 @@ import { keys } from './conformance/keys.ts';
 import { limits } from './conformance/limits.ts';
 import { remembering } from './conformance/remembering.ts';
 import { retrying } from './conformance/retrying.ts';
+import { schedules } from './conformance/schedules.ts';
+import { standings } from './conformance/standings.ts';
 import { stopping } from './conformance/stopping.ts';
 import { times } from './conformance/times.ts';
 import { waiting } from './conformance/waiting.ts';
@@ -31,6 +34,9 @@ const promises = [
   waiting,
   limits,
   keys,
+  schedules,
+  adminModes,
+  standings,
 ];
 
 export function engineConformance(factory: EngineFactory): void {

@@ -229,7 +229,7 @@ export class Bench {
       closed = true;
     });
     // Whoever waits for time waits for ever when nobody drives it.
-    while (this.#clock && !closed) await this.#clock.goOn(1000);
+    while (this.#clock && !closed) await this.#clock.pass(1000);
     await closing;
   }
 }

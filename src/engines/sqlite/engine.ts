@@ -209,6 +209,7 @@ export class SqliteEngine implements Engine {
   async #occur(key: string, occurrence: number, request: StartRequest): Promise<string | undefined> {
     const { state, task } = request;
     if (this.#modes.isDrained(state, task)) {
+      await this.#store.write({ op: 'occur', key, occurrence, run: null });
       this.#parts.log('info', 'An occurrence of a schedule was left out: its task is being drained', {
         state,
         task,

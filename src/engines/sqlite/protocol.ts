@@ -62,8 +62,8 @@ export type WriteOperation =
   | { op: 'cancelAll'; match: Match; limit: number; at: number }
   | { op: 'setMode'; scope: Scope; mode: Mode }
   | { op: 'seeSchedules'; keys: string[]; at: number }
-  /** Accepts the run of an occurrence, unless it had one. */
-  | { op: 'occur'; key: string; occurrence: number; run: NewRun }
+  /** Accepts the run of an occurrence, unless it had one; null: it is to have none. */
+  | { op: 'occur'; key: string; occurrence: number; run: NewRun | null }
   | { op: 'createToken'; token: ClientToken }
   | { op: 'revokeToken'; idOrDigest: string; at: number };
 
@@ -129,7 +129,7 @@ export interface WriteAnswers {
   cancelAll: { ended: Row[]; leased: string[]; more: boolean };
   setMode: ScopeMode[];
   seeSchedules: Row[];
-  /** `occurred`: it had one. */
+  /** `occurred`: it had one, or is to have none. */
   occur: Accepted | 'occurred';
   createToken: true;
   revokeToken: ClientToken | undefined;

@@ -42,4 +42,9 @@ export class ScheduleTable {
       key,
     ]);
   }
+
+  /** Takes note that the occurrence at `at` is to have no run. */
+  leaveOut(key: string, at: number): void {
+    this.#statements.run('UPDATE schedules SET since = ? WHERE key = ?', [at, key]);
+  }
 }

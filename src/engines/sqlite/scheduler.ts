@@ -23,7 +23,7 @@ export interface SchedulerParts {
   log: EngineLog;
   policies: Policies;
   store: StoreClient;
-  /** Accepts the run of an occurrence; the id of the run that it has, or undefined when it had one before. */
+  /** Accepts the run of an occurrence; the id of the run that it has, or undefined when it had one before or is to have none. */
   occur(key: string, occurrence: number, request: StartRequest): Promise<string | undefined>;
 }
 
@@ -32,6 +32,8 @@ interface Entry extends Omit<ScheduleState, 'nextAt'> {
   readonly key: string;
   /** Occurrences up to here have had their run, or will have none. */
   since: number;
+  /** As far as the store knows of it: those beyond were missed. */
+  kept: number;
   nextAt: number | null;
 }
 
@@ -77,7 +79,7 @@ export class Scheduler {
       const since = (row?.since as number | undefined) ?? now;
       const lastAt = row?.last_at as number | null | undefined;
       const last = lastAt ? { at: lastAt, id: row?.last_id as string } : null;
-      return { ...each, key, since, last, nextAt: nextOccurrence(each.schedule, since) };
+      return { ...each, key, since, kept: since, last, nextAt: nextOccurrence(each.schedule, since) };
     });
     this.#presentSince = now;
     this.#lookedAt = now;
@@ -106,6 +108,7 @@ export class Scheduler {
   #look(): void {
     const now = this.#parts.clock.now();
     if (now - this.#lookedAt > absentMs) this.#presentSince = now;
+    if (now < this.#lookedAt) this.#takeBack(now);
     this.#lookedAt = now;
     const due = this.#entries.filter(({ nextAt }) => nextAt !== null && nextAt <= now);
     Promise.all(due.map((entry) => this.#startDue(entry, now)))
@@ -150,7 +153,17 @@ export class Scheduler {
     }
     const id = await this.#parts.occur(key, occurrence, { ...request, ...keys });
     if (id !== undefined) entry.last = { at: occurrence, id };
+    entry.kept = Math.max(entry.kept, occurrence);
     this.#passTo(entry, occurrence);
+  }
+
+  /** The clock was set back: what counted as missed because it had been set forward is yet to come. */
+  #takeBack(now: number): void {
+    this.#presentSince = Math.min(this.#presentSince, now);
+    for (const entry of this.#entries) {
+      entry.since = Math.min(entry.since, Math.max(entry.kept, now));
+      entry.nextAt = nextOccurrence(entry.schedule, entry.since);
+    }
   }
 
   #passTo(entry: Entry, time: number): void {
@@ -159,6 +172,6 @@ export class Scheduler {
   }
 }
 
-function scheduleKey(state: string, task: string, { cron, timeZone, input }: Schedule): string {
-  return JSON.stringify([state, task, cron, timeZone, input]);
+function scheduleKey(state: string, task: string, { cron, timeZone, input, catchUp }: Schedule): string {
+  return JSON.stringify([state, task, cron, timeZone, input, catchUp]);
 }

@@ -235,8 +235,12 @@ export class Store {
     return true;
   }
 
-  #occur(key: string, occurrence: number, run: NewRun): WriteAnswers['occur'] {
+  #occur(key: string, occurrence: number, run: NewRun | null): WriteAnswers['occur'] {
     if (this.#schedules.hasOccurred(key, occurrence)) return 'occurred';
+    if (!run) {
+      this.#schedules.leaveOut(key, occurrence);
+      return 'occurred';
+    }
     const accepted = this.#accept([run]);
     const known = accepted === 'conflict' ? undefined : accepted.known.get(0);
     this.#schedules.occur(key, occurrence, (known?.row.id as string | undefined) ?? run.id);
