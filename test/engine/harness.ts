@@ -298,14 +298,24 @@ export function untilAborted(attempt: AttemptContext): Promise<Outcome> {
   });
 }
 
-/** A task that ends when the test says so. */
+/** A task that ends when the test says so, or when the engine stops; only a deaf one is to be given up then. */
 export class Gate {
   readonly leased: LeasedRun[] = [];
+  readonly #deaf: boolean;
   readonly contexts = new Map<string, AttemptContext>();
   readonly #ends = new Map<string, (outcome: Outcome) => void>();
   #arrived: (() => void)[] = [];
 
+  constructor({ deaf = false } = {}) {
+    this.#deaf = deaf;
+  }
+
   readonly execute: Execute = (run, attempt) => {
+    if (!this.#deaf) {
+      attempt.onAbort(({ because }) => {
+        if (because === 'shutdown') this.end(run.id, { kind: 'interrupted' });
+      });
+    }
     this.leased.push(run);
     this.contexts.set(run.id, attempt);
     for (const arrived of this.#arrived.splice(0)) arrived();

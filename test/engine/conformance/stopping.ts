@@ -36,7 +36,7 @@ export function stopping(factory: EngineFactory): void {
 
     test('hands back an attempt that is deaf, and refuses what it returns later', async () => {
       const home = factory.home();
-      const gate = new Gate();
+      const gate = new Gate({ deaf: true });
       const bench = await Bench.open(home, gate.execute);
       const { task_id: id } = (await bench.start('ok')).snapshot;
       await gate.leasedCount(1);

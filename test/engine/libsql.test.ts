@@ -1,0 +1,4 @@
+import { engineConformance } from './conformance.ts';
+import { sqliteFactory } from './harness.ts';
+
+engineConformance(sqliteFactory('libsql'));
