@@ -118,7 +118,8 @@ export interface RunKeys {
 
 /** How long a run waits after its `failures`-th failure. `random` is from 0 to 1. */
 export function retryDelayMs(retries: Retries, failures: number, random = Math.random()): number {
-  const factor = retries.backoff === 'fixed' ? 1 : 2 ** (failures - 1);
+  // No further than a number goes: nothing times infinity is no number.
+  const factor = retries.backoff === 'fixed' ? 1 : 2 ** Math.min(failures - 1, 1000);
   const delayMs = Math.min(retries.delayMs * factor, retries.maxDelayMs);
   return Math.round(retries.jitter === 'full' ? delayMs * random : delayMs);
 }
