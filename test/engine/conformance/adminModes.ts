@@ -243,6 +243,7 @@ export function adminModes(factory: EngineFactory): void {
         expect(await after.read(snapshot.task_id)).toMatchObject({ status: CANCELLED });
       }
       expect(after.engine.counts()).toEqual({ pending: 0, running: 0 });
+      for (const { id } of gate.leased) gate.end(id);
     });
   });
 }

@@ -56,6 +56,7 @@ export function cancelling(factory: EngineFactory): void {
       await bench.engine.cancel(id);
       const after = await Bench.open(home.crash());
       expect(await after.read(id)).toMatchObject({ status: CANCELLED });
+      gate.end(id);
     });
 
     test('reaches runs that are accepted, and begin, in the same moment', async () => {
