@@ -31,10 +31,9 @@ export class Line {
     this.#passedBefore = { level: level.count, own: this.passing.count };
   }
 
-  /** Whether its first has been the first for so long that it may have been passed over for long. */
+  /** Whether its first has been the first for so long that it may have been passed over for long; also from before a clock was set back. */
   isOld(at: number): boolean {
-    this.#firstSince = Math.min(this.#firstSince, at);
-    return this.#firstSince <= at - passedOverMs;
+    return this.#firstSince > at || this.#firstSince <= at - passedOverMs;
   }
 
   /** Whether its first was passed over for long: with its level, or by its own client. */

@@ -46,12 +46,13 @@ export class Turns {
     if (known) known.waiting--;
   }
 
-  /** It has had its turn. */
+  /** It has had its turn, for a run that has left. Only who waits still moves the end further back. */
   took(client: string | null): void {
     const known = this.#clients.get(client);
     if (!known) return;
     this.#now = Math.max(this.#now, known.turn);
-    known.turn = ++this.#last;
+    if (known.waiting > 0) this.#last++;
+    known.turn = this.#last;
   }
 
   /** Who does not wait, and whose turn is not behind the others', is as one who comes anew. */

@@ -126,8 +126,8 @@ export class WaitingRuns {
     const place = { state: task.state, task: task.name, client: line.client, key, priority: line.priority };
     task.take(candidate, at);
     this.size--;
-    this.#turns.took(line.client);
     this.#turns.left(line.client);
+    this.#turns.took(line.client);
     this.#undo.push(() => this.#add(n, place, at));
     this.#begin(n, { task, client: line.client, key }, at);
     return n;
