@@ -97,11 +97,12 @@ export function limits(factory: EngineFactory): void {
         },
         { concurrency: 1, policies: { ok: { concurrencyPerKey: 1 } } },
       );
-      const inputs = ['a1', 'a2', 'a3', 'b1', 'c1', 'c2'];
+      // The first begins as it is accepted, and has had no turn of its key.
+      const inputs = ['x1', 'a1', 'a2', 'a3', 'b1', 'c1', 'c2'];
       const requests = inputs.map((input) => bench.request('ok', { key: input[0] as string, input }));
       const runs = await bench.startAll(requests);
       for (const { snapshot } of runs) await bench.end(snapshot.task_id);
-      expect(order).toEqual(['a1', 'b1', 'c1', 'a2', 'c2', 'a3']);
+      expect(order).toEqual(['x1', 'a1', 'b1', 'c1', 'a2', 'c2', 'a3']);
     });
 
     test('are taken by an attempt until it is over, however it ends', async () => {
