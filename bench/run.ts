@@ -21,6 +21,11 @@ const names = [
   'stored',
   'memory',
   'updates',
+  'before',
+  'delayed',
+  'waiting',
+  'bulk',
+  'waiters',
 ] as const;
 
 const help = `npm run bench -- [${names.join('] [')}]

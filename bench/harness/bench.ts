@@ -31,8 +31,8 @@ export class Bench {
     return folder;
   }
 
-  async server(data = this.folder(), flags: readonly string[] = []): Promise<Server> {
-    const server = await Server.start(data, flags);
+  async server(data = this.folder(), flags: readonly string[] = [], root?: string): Promise<Server> {
+    const server = await Server.start(data, flags, root);
     this.#children.push(server);
     return server;
   }
@@ -55,6 +55,11 @@ export class Bench {
     const ids = await child.call<string[]>('fill', { data, runs });
     await child.stop();
     return ids;
+  }
+
+  /** A process that runs `bench/peers/<name>.ts` and answers calls. */
+  async script(name: string): Promise<Child> {
+    return (await this.#script(name, /^ready\n/)).child;
   }
 
   async #script(name: string, ready: RegExp): Promise<{ child: Child; match: RegExpExecArray }> {

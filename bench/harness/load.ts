@@ -27,15 +27,22 @@ function findLoadTool(): 'wrk' | 'autocannon' {
   }
 }
 
-/** Posts `body` for so long, each of the connections as soon as it has its answer. Any answer but a 2xx is an error. */
-export async function load(url: string, body: unknown, connections: number, seconds: number): Promise<Load> {
+/**
+ * Posts `body` for so long, each of the connections as soon as it has its answer, or so many a second in all (which wrk cannot do). Any
+ * answer but a 2xx is an error.
+ */
+export async function load(
+  url: string,
+  body: unknown,
+  connections: number,
+  seconds: number,
+  perSecond?: number,
+): Promise<Load> {
   const json = JSON.stringify(body);
-  const { failed, ...result } = await (loadTool === 'wrk' ? wrk : autocannon)(
-    url,
-    json,
-    connections,
-    seconds,
-  );
+  const { failed, ...result } =
+    loadTool === 'wrk' && perSecond === undefined
+      ? await wrk(url, json, connections, seconds)
+      : await autocannon(url, json, connections, seconds, perSecond);
   if (failed > 0)
     throw new Error(`${failed} of ${result.requests} requests to ${url} were not answered with a 2xx`);
   return result;
@@ -49,9 +56,16 @@ async function wrk(url: string, json: string, connections: number, seconds: numb
   return JSON.parse(stdout.trim().split('\n').at(-1) as string);
 }
 
-async function autocannon(url: string, json: string, connections: number, seconds: number): Promise<Outcome> {
+async function autocannon(
+  url: string,
+  json: string,
+  connections: number,
+  seconds: number,
+  perSecond?: number,
+): Promise<Outcome> {
   const entry = createRequire(import.meta.url).resolve('autocannon');
   const flags = ['-j', '-c', String(connections), '-d', String(seconds), '-m', 'POST', '-b', json];
+  if (perSecond !== undefined) flags.push('-R', String(perSecond));
   const header = ['-H', 'Content-Type=application/json'];
   const { stdout } = await run(process.execPath, [entry, ...flags, ...header, url]);
   const { requests, duration, errors, non2xx } = JSON.parse(stdout);

@@ -2,15 +2,16 @@
  * The server under test: the command line as it is shipped, in a process of its own, with the probe preloaded.
  */
 import { execFileSync } from 'node:child_process';
+import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Child } from './child.ts';
 import { Connection, get, post } from './http.ts';
 import { type Memory, memoryOf } from './memory.ts';
 
-const command = fileURLToPath(new URL('../../dist/cli.js', import.meta.url));
+const checkout = fileURLToPath(new URL('../..', import.meta.url));
+const command = join(checkout, 'dist/cli.js');
 const probe = new URL('probe.js', import.meta.url).href;
-const tasks = fileURLToPath(new URL('../tasks', import.meta.url));
 
 /** Runs that wait for a `go` are not waited for at the end. */
 const quiet = ['--log-level', 'warn', '--grace', '0s'];
@@ -35,9 +36,10 @@ export class Server {
     this.startMs = startMs;
   }
 
-  static async start(data: string, flags: readonly string[] = []): Promise<Server> {
-    const node = ['--expose-gc', '--import', probe, command];
-    const serve = ['serve', tasks, '--port', '0', '--data', data, ...quiet, ...flags];
+  /** `root`: another checkout, built, whose server and tasks it is. */
+  static async start(data: string, flags: readonly string[] = [], root = checkout): Promise<Server> {
+    const node = ['--expose-gc', '--import', probe, join(root, 'dist/cli.js')];
+    const serve = ['serve', join(root, 'bench/tasks'), '--port', '0', '--data', data, ...quiet, ...flags];
     const begin = performance.now();
     const { child, match } = await Child.start([...node, ...serve], /http:\/\/[^:]+:(\d+)\n/);
     return new Server(child, data, Number(match[1]), performance.now() - begin);
@@ -68,6 +70,30 @@ export class Server {
     const snapshot = JSON.parse(await connection.request(post(startPath(task), input)));
     connection.close();
     return snapshot.task_id;
+  }
+
+  /** Starts a run for each of the inputs, in one request. */
+  async startBulk(task: string, inputs: readonly unknown[], query = ''): Promise<string[]> {
+    const connection = await Connection.open(this.port);
+    const { task_ids: ids } = JSON.parse(
+      await connection.request(post(`${startPath(task)}/bulk${query}`, { inputs })),
+    );
+    connection.close();
+    return ids;
+  }
+
+  /** What a run of the task gives, once it has ended. */
+  async resultOf<T>(task: string): Promise<T> {
+    const id = await this.startRun(task);
+    const connection = await Connection.open(this.port);
+    const { result } = JSON.parse(await connection.request(get(`${resultPath(id)}?wait=60`)));
+    connection.close();
+    return result;
+  }
+
+  /** Pauses or resumes a task of the running server. */
+  setMode(mode: 'pause' | 'resume', task: string): void {
+    execFileSync(process.execPath, [command, mode, 'bench', task, '--data', this.data], { stdio: 'pipe' });
   }
 
   /**

@@ -21,6 +21,10 @@ const Storm = z.object({ calls: z.number().int() });
 let signals = 0;
 const signalled = new EventEmitter().setMaxListeners(0);
 
+const lateness: number[] = [];
+let singles = 0;
+const released = new EventEmitter().setMaxListeners(0);
+
 async function signal(number: number, task: TaskContext): Promise<void> {
   while (signals < number) await once(signalled, 'go', { signal: task.signal });
 }
@@ -43,6 +47,33 @@ export const bench = defineState('bench', {
       }
     }
     await signal(first + rounds, task);
+  }),
+
+  /** Tells how late it begins. */
+  punctual: defineTask({ input: z.object({ due: z.number() }) }, (_task, { due }) => {
+    lateness.push(Date.now() - due);
+  }),
+
+  /** How late those have begun, in milliseconds. */
+  lateness: defineTask({}, () => lateness),
+
+  /** One at a time. */
+  single: defineTask({ concurrency: 1 }, () => {
+    singles++;
+  }),
+
+  singles: defineTask({}, () => singles),
+
+  /** To be paused. */
+  idle: defineTask({}, () => {}),
+
+  /** Ends when it is released. */
+  held: defineTask({ input: z.object({ place: z.number().int() }) }, async (task, { place }) => {
+    await once(released, String(place), { signal: task.signal });
+  }),
+
+  release: defineTask({ input: z.object({ place: z.number().int() }) }, (_task, { place }) => {
+    released.emit(String(place));
   }),
 
   go: defineTask({}, () => {

@@ -263,7 +263,7 @@ export class Model {
     // By now it was seen that the clock was set back, where somebody waits and there is room for one more.
     if (this.atWork().length >= concurrency) return;
     for (const { wish, dueAt } of this.waiting()) {
-      if (dueAt !== null && dueAt > this.now) continue;
+      if ((dueAt !== null && dueAt > this.now) || this.#isIn('pause', wish.task)) continue;
       for (const begun of this.#begun.get(wish.task) ?? []) begun.latest = Math.min(begun.latest, this.now);
     }
   }
@@ -412,8 +412,9 @@ export class Model {
     const ready = waiting.filter((other) => this.#hindrance(other, at, atWork, 'latest') === undefined);
     const older = ready.find((other) => lineName(other) === lineName(run) && lane(other) === lane(run));
     if (older && older.n < run.n) return older;
-    // It was passed over for too long.
-    if (at - (this.#lines.get(lineName(run)) ?? at) >= passedOverMs) return undefined;
+    // It was passed over for too long, or may have been for all that a clock which was set can tell.
+    const waitedMs = at - (this.#lines.get(lineName(run)) ?? at);
+    if (waitedMs >= passedOverMs || this.#lateMs > 0) return undefined;
     const higher = ready.find((other) => priority(other) > priority(run));
     if (higher) return higher;
     // Which client's turn it is among equals is for the conformance suite.
