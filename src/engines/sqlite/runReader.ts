@@ -55,7 +55,8 @@ export class RunReader {
   asRun({ row, ahead }: StoredRun): Run {
     const live = this.#live.get(row.id as string);
     const client = row.client as string | null;
-    if (live) return { snapshot: live.snapshot, client };
+    // The one is newer while the attempt goes on, the other when its end has just been committed.
+    if (live && live.snapshot.seq >= (row.seq as number)) return { snapshot: live.snapshot, client };
     const snapshot = rowSnapshot(row);
     // With where it stands, which is part of no event.
     return {

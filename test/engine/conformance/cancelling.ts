@@ -59,6 +59,20 @@ export function cancelling(factory: EngineFactory): void {
       gate.end(id);
     });
 
+    test('says how a run ended that has ended in the very moment before', async () => {
+      const gate = new Gate();
+      const bench = await Bench.open(factory.home(), gate.execute);
+      const { task_id: id } = (await bench.start('ok')).snapshot;
+      await gate.leasedCount(1);
+      gate.end(id, { kind: 'completed', result: 'just now' });
+      // Its end is on its way to the disk, and the cancel goes with it.
+      await new Promise<void>((resolve) => process.nextTick(resolve));
+      expect(await bench.engine.cancel(id)).toMatchObject({
+        kind: 'already-ended',
+        run: { snapshot: { status: COMPLETED, result: 'just now' } },
+      });
+    });
+
     test('reaches runs that are accepted, and begin, in the same moment', async () => {
       const bench = await Bench.open(factory.home());
       for (let round = 0; round < 20; round++) {
