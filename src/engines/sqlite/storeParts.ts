@@ -1,0 +1,26 @@
+/**
+ * What the operations of the store share: the tables, what waits, and what is remembered between commits.
+ */
+import type { HistoryTable } from './historyTable.ts';
+import type { KeyTable } from './keyTable.ts';
+import type { RunTable } from './runTable.ts';
+import type { ScheduleTable } from './scheduleTable.ts';
+import type { Statements } from './statements.ts';
+import type { WaitingRuns } from './waitingRuns.ts';
+
+export interface StoreParts {
+  readonly sql: Statements;
+  readonly runs: RunTable;
+  readonly history: HistoryTable;
+  readonly keys: KeyTable;
+  readonly schedules: ScheduleTable;
+  readonly waiting: WaitingRuns;
+  readonly memory: StoreMemory;
+}
+
+export interface StoreMemory {
+  /** No run is due, or expires, before this time. */
+  nextDue: number;
+  /** Runs that ended since the store was opened. */
+  ended: number;
+}
