@@ -58,7 +58,10 @@ export interface Snapshot {
   timestamp: string;
   /** The run that this one does again. */
   retry_of?: string;
-  /** Only while it is `Pending`: its place among those of its client that wait for the same task, 1 for the next; null when it is not its turn to wait: delayed, or between attempts. */
+  /**
+   * Only while it is `Pending`: its place among those of its client that wait for the same task, and for the same key where that has a
+   * limit; 1 for the next. null when it is not its turn that it waits for: delayed, or between attempts.
+   */
   position?: number | null;
   /** Only while it is `Pending`: when it is due, else about when it will begin; null when that cannot be said. RFC 3339. */
   starts_at?: string | null;

@@ -318,7 +318,7 @@ describe('The limits', () => {
       'history of a run': `${grouped(constant('engines/sqlite/history.ts', 'historyEvents'))} events or ${mebibytes(constant('engines/sqlite/history.ts', 'historyBytes'))}`,
       "unsent in a watcher's connection": `${constant('channel.ts', 'bufferLimitBytes') / 1024} kB`,
       'a message from a watcher': `${constant('http.ts', 'framePayloadLimitBytes') / 1024} KiB`,
-      'a page of runs': `${constant('routes/limit.ts', 'defaultLimit')}, at the most ${grouped(constant('routes/limit.ts', 'maxLimit'))}, and ${mebibytes(constant('engines/sqlite/store.ts', 'listBytes')).replace('MiB', 'MiB of results')}`,
+      'a page of runs': `${constant('routes/limit.ts', 'defaultLimit')}, at the most ${grouped(constant('routes/limit.ts', 'maxLimit'))}, and ${mebibytes(constant('engines/sqlite/runTable.ts', 'listBytes')).replace('MiB', 'MiB of results')}`,
       'a page of log lines': `${constant('routes/limit.ts', 'defaultLimit')}, at the most ${grouped(constant('routes/limit.ts', 'maxLimit'))}`,
       'a wait': `${constant('routes/prefer.ts', 'longestWaitSeconds')} s`,
       'putting off': `${constant('routes/startOptions.ts', 'farthestMs') / 365 / 86_400_000} years`,
