@@ -55,7 +55,7 @@ export class Isolation {
   /** Threads that have not ended, be they at work, idle or killed. */
   readonly #threads = new Set<Worker>();
   readonly #running = new Set<ThreadedAttempt>();
-  /** Who waits for a place. Piscina's own queue forgets its tasks when a thread is killed, and is left empty. */
+  /** Who waits for a place. Piscina's own line of them forgets its tasks when a thread is killed, and is left empty. */
   readonly #waiting: (() => void)[] = [];
   #places: number;
   #isClosed = false;
@@ -197,12 +197,15 @@ class ThreadedAttempt {
   async run(pool: Piscina): Promise<Outcome> {
     this.pool = pool;
     const { clock } = this.#options;
+    // It may have been aborted while its pool was made.
+    if (this.#attempt.signal.aborted) return abortedOutcome(this.#attempt.signal.reason);
     const stops = [clock.after(beginMs, () => this.#beginOrDie())];
+    // First the port, since whoever aborts must be heard by the thread, however soon it is.
+    const port = this.#line.open();
     this.#attempt.onAbort((reason) => {
       this.#line.abort(reason);
       stops.push(clock.after(patienceMs, () => this.kill()));
     });
-    const port = this.#line.open();
     try {
       return await pool.run(this.#task(port), {
         name: 'runIsolated',

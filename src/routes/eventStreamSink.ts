@@ -3,6 +3,7 @@
  */
 import type { ServerResponse } from 'node:http';
 import { bufferLimitBytes, type Sink } from '../channel.ts';
+import { oneLine } from '../logging.ts';
 import type { Framing } from '../message.ts';
 
 /** With the number of the message as its `id`, which a reader that comes back has in `Last-Event-ID`. JSON has no line breaks. */
@@ -53,7 +54,7 @@ export class EventStreamSink implements Sink {
 
   /** There are no close codes here: who comes back is told by the status of the answer. */
   close(_code: number, reason: string): void {
-    this.send(Buffer.from(`: ${reason}\n\n`));
+    this.send(Buffer.from(`: ${oneLine(reason)}\n\n`));
     this.#response.end();
   }
 

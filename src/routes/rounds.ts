@@ -13,6 +13,8 @@ export class Rounds<Member> {
   readonly #visit: (member: Member) => void;
   /** When each is to be visited next, in that order: a Map keeps the order in which its keys were added. */
   readonly #due = new Map<Member, number>();
+  /** How long this has been going on: by its own rounds, since the clock on the wall may be set. */
+  #elapsedMs = 0;
   #stop: (() => void) | undefined;
 
   constructor(clock: Clock, periodMs: number, visit: (member: Member) => void) {
@@ -35,7 +37,7 @@ export class Rounds<Member> {
   }
 
   add(member: Member): void {
-    this.#due.set(member, this.#clock.now() + this.#periodMs);
+    this.#due.set(member, this.#elapsedMs + this.#periodMs);
   }
 
   remove(member: Member): void {
@@ -43,12 +45,12 @@ export class Rounds<Member> {
   }
 
   #round(): void {
-    const now = this.#clock.now();
+    this.#elapsedMs += roundMs;
     let visited = 0;
     for (const [member, due] of this.#due) {
-      if (due > now || ++visited > roundMembers) return;
+      if (due > this.#elapsedMs || ++visited > roundMembers) return;
       this.#due.delete(member);
-      this.#due.set(member, now + this.#periodMs);
+      this.#due.set(member, this.#elapsedMs + this.#periodMs);
       this.#visit(member);
     }
   }

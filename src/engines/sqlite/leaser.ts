@@ -69,6 +69,8 @@ export class Leaser {
   #changes = 0;
   /** When the store wants to be asked again, because time will have made a difference. */
   #wakeAt = Number.POSITIVE_INFINITY;
+  /** The latest lease was refused, and that was logged. */
+  #wasRefused = false;
   /** The latest that the time was looked at. */
   #lookedAt = 0;
   #stopWaking: () => void = () => {};
@@ -199,12 +201,16 @@ export class Leaser {
           for (const row of leased) this.#leased(row);
           // Fewer than there was room for: all that may begin have, unless something has changed meanwhile. All that there was
           // room for: more may have come due.
+          this.#wasRefused = false;
           if (leased.length === max) this.#mayBeMore = true;
           else if (changes === this.#changes) this.#mayBeMore = false;
           this.#wakeAt = nextAt ?? Number.POSITIVE_INFINITY;
         },
         (error: Error) => {
-          this.#parts.log('warn', `No run could be leased: ${error.message}`);
+          if (!this.#wasRefused) this.#parts.log('warn', `No run could be leased: ${error.message}`);
+          this.#wasRefused = true;
+          // Not again before that time, whatever is asked for meanwhile.
+          this.#mayBeMore = false;
           this.#wakeAt = this.#parts.clock.now() + leaseRetryMs;
         },
       )
@@ -295,7 +301,8 @@ export class Leaser {
       ? store.write({ op: 'release', run: update, because: verdict.back.because, dueAt: verdict.back.dueAt })
       : store.write({ op: 'finish', run: update });
     // In the same commit, and behind it: another run of its task may have been waiting for it.
-    this.#leaseMore();
+    if (this.pending > 0 && !isUnlimited(policies.of(run.state, run.task))) this.mayHaveOpened();
+    else this.#leaseMore();
     write
       .then(
         (held) => {
@@ -328,11 +335,12 @@ export class Leaser {
         if (run.cancelRequested) return { outcome: { kind: 'cancelled' }, back: null };
         return { outcome, back: { because: 'stop', dueAt: null } };
       case 'failed': {
-        const { retries } = policies.of(run.state, run.task);
+        const { onCrash, retries } = policies.of(run.state, run.task);
         const failures = run.failures + 1;
         const deaths = run.deaths + (outcome.killed ? 1 : 0);
         const { retry } = outcome;
-        const isOver = failures >= retries.attempts || deaths >= mostDeaths;
+        const isLastDeath = outcome.killed && (deaths >= mostDeaths || onCrash === 'fail');
+        const isOver = failures >= retries.attempts || isLastDeath;
         if (run.cancelRequested || retry === 'never' || isOver) return end;
         const waitMs = retry?.afterMs ?? retryDelayMs(retries, failures);
         const dueAt = waitMs === 0 ? null : clock.now() + waitMs;

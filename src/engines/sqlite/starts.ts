@@ -22,7 +22,8 @@ export class Starts {
 
   /** All of them, with their keys, or none. */
   accept(runs: readonly NewRun[]): Accepted {
-    if (runs.every(({ wish, leased, limited }) => leased && !wish && !limited)) {
+    const { waiting: others } = this.#parts;
+    if (!others.isAnythingPaused && runs.every(({ wish, leased, limited }) => leased && !wish && !limited)) {
       for (const run of runs) this.#insert(run);
       return allNew;
     }
@@ -38,7 +39,7 @@ export class Starts {
         known.set(place, this.#parts.runs.stored(this.#parts.runs.byNumber(holder), run.at));
         continue;
       }
-      const leased = run.leased && (!run.limited || this.#beginAtOnce(run));
+      const leased = run.leased && !others.isPaused(run) && (!run.limited || this.#beginAtOnce(run));
       if (run.leased && !leased) held.add(place);
       this.#insert({ ...run, leased });
       this.#parts.keys.take(run);
@@ -51,7 +52,7 @@ export class Starts {
     return { known, held, waiting: ahead };
   }
 
-  /** A run of a task with limits begins as it is accepted, where they have room: nobody who waits may begin, or it would not be asked. */
+  /** A run of a task with limits begins as it is accepted, where they have room that nobody waits for. */
   #beginAtOnce(run: NewRun): boolean {
     if (!this.#parts.waiting.begin(run.n, placeOfNew(run), run.at)) return false;
     this.#leases.countBegun(run.state, run.task, run.at);

@@ -172,14 +172,34 @@ export class WaitingRuns {
 
   // ---- What is at work
 
-  /** Lets a run begin that has not waited, where the limits of its task have room. */
+  /** Whether anything may wait though there is room for it: then no start begins unasked. */
+  get isAnythingPaused(): boolean {
+    return this.#modes.size > 0;
+  }
+
+  isPaused({ state, task }: Pick<Place, 'state' | 'task'>): boolean {
+    return this.#modes.size > 0 && this.#isPaused(taskKey(state, task));
+  }
+
+  /**
+   * Lets a run begin that has not waited, where the limits of its task have room, and nobody else has been waiting for that: room that
+   * was made in this very commit belongs to them.
+   */
   begin(n: number, { state, task: name, client, key: given }: Place, at: number): boolean {
     const task = this.#task(state, name);
     const key = task.limits.limits.concurrencyPerKey === null ? null : given;
     const hasRoom = task.limits.mayBeginFor(client) && task.limits.mayBeginWith(key);
-    if (!hasRoom || !this.#mayBegin(task, at)) return false;
+    if (!task.isEmpty || !hasRoom || !this.#mayBegin(task, at)) return false;
+    if (task.limits.limits.isolate && this.#waitsForThread()) return false;
     this.#begin(n, { task, client, key }, at);
     return true;
+  }
+
+  #waitsForThread(): boolean {
+    for (const task of this.#tasks.values()) {
+      if (task.limits.limits.isolate && !task.paused && !task.isEmpty) return true;
+    }
+    return false;
   }
 
   /** It takes of its task's limits. */
@@ -249,7 +269,8 @@ export class WaitingRuns {
   }
 
   #applyMode(key: string, mode: Mode): void {
-    this.#modes.set(key, mode);
+    if (mode === 'run') this.#modes.delete(key);
+    else this.#modes.set(key, mode);
     for (const [each, task] of this.#tasks) task.paused = this.#isPaused(each);
   }
 

@@ -76,6 +76,12 @@ export class WaitingTask {
       line = new Line(client, priority);
       line.beginsAnew(level.passing, at);
       level.lines.set(client, line);
+    } else if (line.size === 0) {
+      // As good as new: behind all that have been waiting.
+      level.lines.delete(client);
+      level.lines.set(client, line);
+      line.passing.served();
+      line.beginsAnew(level.passing, at);
     }
     line.add(n, key);
     level.size++;
@@ -109,8 +115,9 @@ export class WaitingTask {
     level.size--;
     if (level.size === 0) level.passing.served();
     if (line.size > 0) return;
-    level.lines.delete(line.client);
     this.#passedByOwn.delete(line);
+    // One that is listed stays, empty, until its turn: its client may come and go without leaving a trace each time.
+    if (!line.listed) level.lines.delete(line.client);
   }
 
   // ---- Who is passed over
@@ -176,6 +183,7 @@ export class WaitingTask {
       const { line } = entry;
       if (line.size === 0) {
         line.listed = false;
+        level.lines.delete(line.client);
         order.pop();
         continue;
       }

@@ -34,6 +34,16 @@ export function adminModes(factory: EngineFactory): void {
       expect((await bench.start('ok')).snapshot).toMatchObject({ status: STARTING, seq: 2 });
     });
 
+    test('holds for a start that comes with it', async () => {
+      const bench = await Bench.open(factory.home());
+      const paused = bench.engine.setMode({ state: 'lab' }, 'pause');
+      const { snapshot } = await bench.start('ok');
+      await paused;
+      expect(snapshot).toMatchObject({ status: PENDING, position: 1 });
+      await bench.engine.setMode({ state: 'lab' }, 'run');
+      expect(await bench.end(snapshot.task_id)).toMatchObject({ status: COMPLETED });
+    });
+
     test('lets what is at work end, and no next attempt begin', async () => {
       const clock = new DrivenClock();
       const gate = new Gate();
