@@ -329,7 +329,8 @@ export class Model {
     this.#lines = new Map();
     for (const run of this.waiting()) {
       if (run.dueAt !== null && run.dueAt > this.now) continue;
-      this.#lines.set(lineName(run), before.get(lineName(run)) ?? run.dueAt ?? this.now);
+      const since = before.get(lineName(run)) ?? run.dueAt ?? this.now;
+      this.#lines.set(lineName(run), Math.min(since, this.#lines.get(lineName(run)) ?? since));
     }
   }
 
