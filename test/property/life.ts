@@ -38,6 +38,8 @@ interface Attempt {
 /** Resolves when the engine has answered as it should. */
 type Answered = Promise<void>;
 
+let lives = 0;
+
 export class Life {
   readonly #root: string;
   readonly #model: Model;
@@ -60,6 +62,7 @@ export class Life {
   /** Runs whose next number need not follow the last that was told. */
   readonly #gaps = new Set<ModelRun>();
   #heedsShutdown = true;
+  readonly #life = ++lives;
   #folders = 0;
   #labels = 0;
   /** What dead processes wanted to write about their runs. */
@@ -86,12 +89,17 @@ export class Life {
   dispose(): void {
     this.#store?.die();
     for (let folder = 1; folder <= this.#folders; folder++) {
-      rmSync(join(this.#root, String(folder)), { recursive: true, force: true });
+      rmSync(this.#folderOf(folder), { recursive: true, force: true });
     }
   }
 
+  /** Of this life alone: what one that has gone wrong still writes is in nobody's way. */
+  #folderOf(folder: number): string {
+    return join(this.#root, `${this.#life}-${folder}`);
+  }
+
   #nextFolder(): string {
-    return join(this.#root, String(++this.#folders));
+    return this.#folderOf(++this.#folders);
   }
 
   // ---- Processes
