@@ -16,6 +16,7 @@ const memory = '/dev/shm';
 const root = mkdtempSync(join(existsSync(memory) ? memory : tmpdir(), 'spyglass-property-'));
 const closed = join(root, 'closed');
 
+const usualSeed = 516_828_157;
 const sequences = Number(process.env.SPYGLASS_TEST_SEQUENCES ?? 10_000);
 
 beforeAll(async () => {
@@ -31,7 +32,8 @@ beforeAll(async () => {
 afterAll(() => rmSync(root, { recursive: true, force: true }));
 
 test(`${sequences} random sequences leave the runs as the model says`, async () => {
-  const { seed } = seededRandom('property');
+  // The same sequences each time, so that a change is what makes it fail, and not chance. SPYGLASS_TEST_SEED asks for others.
+  const seed = process.env.SPYGLASS_TEST_SEED === undefined ? usualSeed : seededRandom('property').seed;
   const path = process.env.SPYGLASS_TEST_PATH;
   const begun = performance.now();
   let count = 0;
