@@ -32,10 +32,21 @@ export async function measure(bench: Bench): Promise<Row[]> {
   ];
 }
 
-/** The time until the last of them has ended counts, too: nothing is put off until after the measurement. */
-export async function startsPerSecond(server: Server, seconds: number): Promise<number> {
+/** Starts by 64 connections, each as soon as it has its answer. */
+export interface Starts {
+  starts: number;
+  /** The time until the last of them has ended counts, too: nothing is put off until after the measurement. */
+  seconds: number;
+}
+
+export async function startFor(server: Server, seconds: number): Promise<Starts> {
   const done = await load(server.startUrl('noop'), person, connections, seconds);
   const begin = performance.now();
   await server.settled();
-  return done.requests / (done.seconds + (performance.now() - begin) / 1000);
+  return { starts: done.requests, seconds: done.seconds + (performance.now() - begin) / 1000 };
+}
+
+export async function startsPerSecond(server: Server, seconds: number): Promise<number> {
+  const done = await startFor(server, seconds);
+  return done.starts / done.seconds;
 }
