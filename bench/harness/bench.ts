@@ -21,6 +21,8 @@ export class Bench {
   constructor(rounds: number, quick: boolean) {
     this.rounds = rounds;
     this.quick = quick;
+    // Also when it is interrupted.
+    process.on('exit', () => this.#removeFolders());
   }
 
   /** A data folder on a real disk. */
@@ -75,6 +77,10 @@ export class Bench {
 
   async close(): Promise<void> {
     await Promise.all(this.#children.map((child) => child.stop()));
-    for (const folder of this.#folders) rmSync(folder, { recursive: true, force: true });
+    this.#removeFolders();
+  }
+
+  #removeFolders(): void {
+    for (const folder of this.#folders.splice(0)) rmSync(folder, { recursive: true, force: true });
   }
 }

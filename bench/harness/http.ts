@@ -5,17 +5,22 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 
-export function get(path: string): Buffer {
-  return Buffer.from(`GET ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n`);
+/** `header`: one more line. */
+export function get(path: string, header?: string): Buffer {
+  return Buffer.from(`GET ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\n${lineOf(header)}\r\n`);
 }
 
 /** Without `body` nothing is sent, which is not the same as null. */
-export function post(path: string, body?: unknown): Buffer {
+export function post(path: string, body?: unknown, header?: string): Buffer {
   const json = body === undefined ? '' : JSON.stringify(body);
-  const type = body === undefined ? '' : 'Content-Type: application/json\r\n';
+  const type = body === undefined ? undefined : 'Content-Type: application/json';
   return Buffer.from(
-    `POST ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\n${type}Content-Length: ${Buffer.byteLength(json)}\r\n\r\n${json}`,
+    `POST ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\n${lineOf(type)}${lineOf(header)}Content-Length: ${Buffer.byteLength(json)}\r\n\r\n${json}`,
   );
+}
+
+function lineOf(header: string | undefined): string {
+  return header === undefined ? '' : `${header}\r\n`;
 }
 
 export class Connection {

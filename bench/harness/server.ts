@@ -83,8 +83,8 @@ export class Server {
   }
 
   /** What a run of the task gives, once it has ended. */
-  async resultOf<T>(task: string): Promise<T> {
-    const id = await this.startRun(task);
+  async resultOf<T>(task: string, input?: unknown): Promise<T> {
+    const id = await this.startRun(task, input);
     const connection = await Connection.open(this.port);
     const { result } = JSON.parse(await connection.request(get(`${resultPath(id)}?wait=60`)));
     connection.close();

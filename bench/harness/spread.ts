@@ -29,17 +29,17 @@ export function ratios(values: readonly number[], baseline: readonly number[]): 
  * Measures everything once a round, in turns (A B A B …), so that whatever else the machine does meets all of them. The
  * round before the first is for warming up and not kept.
  */
-export async function interleave<Name extends string, T>(
+export async function interleave<Each extends Record<string, () => Promise<unknown>>>(
   rounds: number,
-  measurements: Record<Name, () => Promise<T>>,
-): Promise<Record<Name, T[]>> {
-  const names = Object.keys(measurements) as Name[];
-  const values = Object.fromEntries(names.map((name) => [name, [] as T[]])) as Record<Name, T[]>;
+  measurements: Each,
+): Promise<{ [Name in keyof Each]: Awaited<ReturnType<Each[Name]>>[] }> {
+  const names: (keyof Each)[] = Object.keys(measurements);
+  const values = Object.fromEntries(names.map((name) => [name, [] as unknown[]]));
   for (let round = 0; round <= rounds; round++) {
     for (const name of names) {
-      const value = await measurements[name]();
-      if (round > 0) values[name].push(value);
+      const value = await measurements[name]?.();
+      if (round > 0) values[name as string]?.push(value);
     }
   }
-  return values;
+  return values as { [Name in keyof Each]: Awaited<ReturnType<Each[Name]>>[] };
 }

@@ -22,8 +22,14 @@ let signals = 0;
 const signalled = new EventEmitter().setMaxListeners(0);
 
 const lateness: number[] = [];
-let singles = 0;
-const released = new EventEmitter().setMaxListeners(0);
+
+/** How long each run of `single` began after the end of the one before, in milliseconds. */
+const gaps: number[] = [];
+let singleEnded = Number.NaN;
+const picked = new EventEmitter();
+
+/** Those whom `release` lets end, by their places. */
+const held = new Map<number, () => void>();
 
 async function signal(number: number, task: TaskContext): Promise<void> {
   while (signals < number) await once(signalled, 'go', { signal: task.signal });
@@ -57,23 +63,45 @@ export const bench = defineState('bench', {
   /** How late those have begun, in milliseconds. */
   lateness: defineTask({}, () => lateness),
 
-  /** One at a time. */
-  single: defineTask({ concurrency: 1 }, () => {
-    singles++;
+  /** One at a time, with a pause: a thousand of them last for some seconds. */
+  single: defineTask({ concurrency: 1 }, async (task) => {
+    gaps.push(performance.now() - singleEnded);
+    picked.emit('one');
+    await task.sleep(10);
+    singleEnded = performance.now();
   }),
 
-  singles: defineTask({}, () => singles),
+  /** How many of them have begun. */
+  singles: defineTask({}, () => gaps.length),
+
+  /** The next so many gaps between two of them, without the first: it may be as long as a pause was. */
+  picks: defineTask({ input: z.object({ count: z.number().int() }) }, async (task, { count }) => {
+    const from = gaps.length + 1;
+    while (gaps.length < from + count) await once(picked, 'one', { signal: task.signal });
+    return gaps.slice(from, from + count);
+  }),
 
   /** To be paused. */
   idle: defineTask({}, () => {}),
 
   /** Ends when it is released. */
   held: defineTask({ input: z.object({ place: z.number().int() }) }, async (task, { place }) => {
-    await once(released, String(place), { signal: task.signal });
+    await new Promise<void>((resolve, reject) => {
+      held.set(place, resolve);
+      task.signal.addEventListener('abort', () => reject(task.signal.reason));
+    });
   }),
 
-  release: defineTask({ input: z.object({ place: z.number().int() }) }, (_task, { place }) => {
-    released.emit(String(place));
+  /** How many of them there are. */
+  holding: defineTask({}, () => held.size),
+
+  /** Lets one end; without a place, all. */
+  release: defineTask({ input: z.object({ place: z.number().int().optional() }) }, (_task, { place }) => {
+    const places = place === undefined ? [...held.keys()] : [place];
+    for (const each of places) {
+      held.get(each)?.();
+      held.delete(each);
+    }
   }),
 
   go: defineTask({}, () => {
