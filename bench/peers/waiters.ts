@@ -4,7 +4,7 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { answerCalls } from '../harness/calls.ts';
-import { get, post } from '../harness/http.ts';
+import { Connection, get, post } from '../harness/http.ts';
 import { resultPath, startPath } from '../harness/server.ts';
 
 const connectAtOnce = 200;
@@ -42,7 +42,18 @@ async function ask(port: number, count: number, request: (place: number) => Buff
       sockets.push(socket);
       delays.push(delay);
     }
+    await accepted(port);
   }
+}
+
+/**
+ * Resolves when the server has accepted all that have connected. The kernel drops whoever comes while it has 511 that the server
+ * has not, and they try again only a second later.
+ */
+async function accepted(port: number): Promise<void> {
+  const last = await Connection.open(port);
+  await last.request(get('/healthz'));
+  last.close();
 }
 
 /** From the end of the run, by the server's clock, which is this one's too. */
