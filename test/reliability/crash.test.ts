@@ -83,6 +83,8 @@ class Siege {
     const server = await home.serve({ flags: this.#flags });
     this.#over = true;
     this.#arrive(server.url);
+    // Those that have not seen three deaths by now would go on for good, in the room of others that somebody follows.
+    for (const entry of this.journal.open) if (entry.task === 'endless') await cancel(server.api, entry);
     await working;
     return server;
   }
@@ -186,8 +188,6 @@ async function besiege(random: Random, concurrency: number): Promise<Journal> {
   const server = await siege.run(home);
   const restarted = Date.now();
   const { journal } = siege;
-  // Those that have not seen three deaths by now would go on for good.
-  for (const entry of journal.entries) if (entry.task === 'endless') await cancel(server.api, entry);
   const unended = await endsOf(server, journal, token, restarted + 10_000);
   expect(unended, 'runs that have not ended 10 s after the last restart').toEqual([]);
 
