@@ -9,7 +9,7 @@ import { authenticateWith, requireStillGood } from './caller.ts';
 import { checkQuery, requireRun, unknownState } from './checks.ts';
 import { numberedEvents, unnumberedEvents } from './eventStreamSink.ts';
 import type { RouteParts } from './parts.ts';
-import { parseLastEventId, requireReached } from './since.ts';
+import { parseLastEventId, parseSince, requireReached } from './since.ts';
 
 export const eventStreamType = 'text/event-stream';
 
@@ -55,10 +55,12 @@ async function resumeRun(
   reply: FastifyReply,
 ): Promise<FastifyReply> {
   checkQuery(request, ['since']);
-  const since = parseLastEventId(request);
+  const inQuery = parseSince(request);
+  const lastId = parseLastEventId(request);
+  const since = lastId ?? inQuery;
   const { state, id } = request.params as { state: string; id: string };
   const run = await requireRun(parts, state, id, request.clientToken?.id ?? null);
-  requireReached(run, since);
+  requireReached(run, since, lastId === undefined ? 'since' : 'Last-Event-ID');
   if (since === run.snapshot.seq && isTerminal(run.snapshot.status)) return reply.code(204).send();
   return followRun(parts, request, reply, id, since);
 }

@@ -3,7 +3,7 @@
  */
 import { createHash } from 'node:crypto';
 import type { FastifyRequest } from 'fastify';
-import { RequestError } from '../errors.ts';
+import { RequestError, shown } from '../errors.ts';
 
 const longestKey = 255;
 
@@ -18,11 +18,12 @@ export function idempotencyKey(request: FastifyRequest): string | undefined {
   if (header === undefined) return undefined;
   const text = String(header);
   const key = quotedKey.exec(text)?.[1]?.replace(/\\(.)/g, '$1') ?? bareKey.exec(text)?.[0] ?? '';
-  const isOne = request.raw.headersDistinct['idempotency-key']?.length === 1;
-  if (isOne && key.length >= 1 && key.length <= longestKey) return key;
+  const given = request.raw.headersDistinct['idempotency-key']?.length ?? 1;
+  if (given === 1 && key.length >= 1 && key.length <= longestKey) return key;
+  const what = given > 1 ? `${given} of them` : `${shown(text)}, of ${text.length} characters`;
   throw new RequestError(
     'bad-request',
-    `The header Idempotency-Key must be one key of 1 to ${longestKey} printable ASCII characters, in double quotes or bare, such as "8e03978e-40d5-43dd-bc93-6894a57f9324".`,
+    `The header Idempotency-Key must be one key of 1 to ${longestKey} printable ASCII characters, in double quotes or bare, such as "8e03978e-40d5-43dd-bc93-6894a57f9324", and not ${what}.`,
   );
 }
 

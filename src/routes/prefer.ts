@@ -2,7 +2,7 @@
  * How long a caller wants to wait for the end of a run: `?wait=30`, or `Prefer: wait=30` (RFC 7240, section 4.3).
  */
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { invalidQuery } from './checks.ts';
+import { wholeNumber } from './wholeNumber.ts';
 
 /** Proxies and clients seldom let a request stay open for longer. */
 export const longestWaitSeconds = 60;
@@ -17,7 +17,7 @@ export function preferredWait(header: string | string[] | undefined): number | n
     const [assignment = ''] = preference.split(';', 1);
     const [name = '', ...value] = assignment.split('=');
     if (name.trim().toLowerCase() !== 'wait') continue;
-    const [, seconds] = /^(?:(\d{1,15})|"(\d{1,15})")$/.exec(value.join('=').trim())?.filter(Boolean) ?? [];
+    const [, seconds] = /^(?:(\d+)|"(\d+)")$/.exec(value.join('=').trim())?.filter(Boolean) ?? [];
     // Only the first of its name counts, whatever it is.
     return seconds === undefined ? null : Math.min(Number(seconds), longestWaitSeconds);
   }
@@ -51,8 +51,6 @@ export function waitOfStart(request: FastifyRequest, reply: FastifyReply): numbe
 /** The wait of a read: the query, or else the header. Throws a 400 for a query that cannot be. */
 export function waitOfRead(request: FastifyRequest, reply: FastifyReply): number | null {
   const { wait } = request.query as { wait?: string };
-  if (wait === undefined) return waitOfStart(request, reply);
-  const seconds = /^\d{1,4}$/.test(wait) ? Number(wait) : Number.POSITIVE_INFINITY;
-  if (seconds <= longestWaitSeconds) return seconds;
-  throw invalidQuery('wait', `wait must be a whole number of seconds from 0 to ${longestWaitSeconds}.`);
+  const seconds = wholeNumber('wait', wait, 0, longestWaitSeconds, 'a whole number of seconds');
+  return seconds ?? waitOfStart(request, reply);
 }

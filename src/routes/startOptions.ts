@@ -6,6 +6,7 @@ import type { StartRequest } from '../engine.ts';
 import { shown } from '../errors.ts';
 import { highestPriority } from '../policy.ts';
 import { checkQuery, invalidQuery } from './checks.ts';
+import { wholeNumber } from './wholeNumber.ts';
 
 export type StartOptions = Pick<StartRequest, 'runAt' | 'priority' | 'timeoutMs'>;
 
@@ -15,8 +16,8 @@ const farthestMs = 3650 * 86_400_000;
 const names = ['delay_ms', 'run_at', 'priority', 'timeout_ms'];
 
 /**
- * undefined when there is no query. Throws a 400 for what is unknown or not valid. `timeoutLimitMs` is what the author gives an attempt, of which a caller can only
- * take away; null: there is no limit, or it is not known yet.
+ * undefined when there is no query. Throws a 400 for what is unknown or not valid. `timeoutLimitMs` is what the author gives an
+ * attempt, of which a caller can only take away; null: there is no limit, or it is not known yet.
  */
 export function startOptions(
   request: FastifyRequest,
@@ -82,19 +83,4 @@ export function parseTime(text: string): number | undefined {
   const ms = Math.floor(Number(match[7] ?? 0) * 1000);
   const offset = (offsetHours * 60 + offsetMinutes) * (match[8] === '-' ? -1 : 1);
   return date.getTime() + ((hour * 60 + minute - offset) * 60 + second) * 1000 + ms;
-}
-
-function wholeNumber(
-  name: string,
-  text: string | undefined,
-  least: number,
-  most: number,
-): number | undefined {
-  if (text === undefined) return undefined;
-  const value = /^\d{1,15}$/.test(text) ? Number(text) : -1;
-  if (value >= least && value <= most) return value;
-  throw invalidQuery(
-    name,
-    `${name} must be a whole number from ${least} to ${most}, and not ${shown(text)}.`,
-  );
 }

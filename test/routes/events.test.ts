@@ -94,7 +94,13 @@ describe('The events of one run', () => {
     await problem(await fetch(`${address}/nobody`), 'unknown-run');
     await problem(await fetch(`${address}/${id}?since=999`), 'invalid-query');
     await problem(await fetch(`${address}/${id}?from=1`), 'invalid-query');
-    await problem(await fetch(`${address}/${id}`, { headers: { 'last-event-id': 'x' } }), 'bad-request');
+    for (const [lastId, what] of [
+      ['x', 'a whole number, and not "x"'],
+      ['999', 'Last-Event-ID is 999, but'],
+    ] as const) {
+      const response = await fetch(`${address}/${id}`, { headers: { 'last-event-id': lastId } });
+      expect((await problem(response, 'bad-request')).detail).toContain(what);
+    }
     const token = await server.token();
     await problem(await fetch(`${server.url}/api/lab/tasks/${token}/events/${id}`), 'unknown-run');
     await problem(await fetch(`${server.url}/api/lab/tasks/x/events/${id}`), 'unknown-token');
