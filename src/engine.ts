@@ -132,8 +132,8 @@ export interface Scope {
 }
 
 /**
- * What an admin has decided about a scope. `pause`: starts are taken and wait. `drain`: no starts are taken, those that wait are
- * run. `run`: neither. The mode of a state holds for each of its tasks, whatever their own is.
+ * What an admin has decided about a scope. `pause`: starts are taken and wait. `drain`: no new runs are taken, those that wait
+ * are run. `run`: neither. The mode of a state holds for each of its tasks, whatever their own is.
  */
 export type Mode = 'run' | 'pause' | 'drain';
 
@@ -174,6 +174,11 @@ export class KeyConflictError extends Error {
   override readonly name = 'KeyConflictError';
 }
 
+/** Thrown by `accept`: the task is being drained, and a start would make a new run of it. Nothing of the batch was kept. */
+export class DrainedError extends Error {
+  override readonly name = 'DrainedError';
+}
+
 /**
  * Thrown by `accept` and `cancel` when the store cannot take anything now (disk full, engine away). Nothing was kept;
  * trying again later is right. `message` says what is wrong.
@@ -201,7 +206,10 @@ export interface Engine {
   open(): Promise<void>;
   /** Begins to lease runs and hands each to `execute`. */
   start(execute: Execute): void;
-  /** Commits a batch of starts with their keys, all or none, and answers for each, in the order of the batch, when they are on disk. */
+  /**
+   * Commits a batch of starts with their keys, all or none, and answers for each, in the order of the batch, when they are on disk.
+   * Where a task is drained, only those are answered whose key had made a run before.
+   */
   accept(requests: readonly StartRequest[]): Promise<Acceptance[]>;
   /** One run by its id, as it stands now. */
   read(id: string): Promise<Run | undefined>;

@@ -29,6 +29,7 @@ export const errorTable = {
   'headers-too-large': [431, 'The request headers are too large'],
   'internal-error': [500, 'The server failed'],
   stopping: [503, 'The server is stopping'],
+  draining: [503, 'The task takes no more starts'],
   'engine-unavailable': [503, 'The run cannot be stored right now'],
 } as const satisfies Record<string, readonly [status: number, title: string]>;
 

@@ -458,7 +458,7 @@ describe('spyglass-tasks pause, drain and resume', () => {
     const refused = await post(`${url}/api/work/task/start/ok`);
     expect(refused.status).toBe(503);
     expect(refused.headers.get('retry-after')).toBe('60');
-    expect((await problem(refused, 'engine-unavailable')).detail).toContain('is being drained');
+    expect((await problem(refused, 'draining')).detail).toContain('is being drained');
     await cli(made.root, ['resume', 'work']);
     expect(await start(url, 'ok')).toMatchObject({ status: 'Starting' });
   });

@@ -162,7 +162,7 @@ const problemResponses = {
     meaning: 'The `Idempotency-Key` was used before, for something else.',
     example: new RequestError(
       'idempotency-conflict',
-      'The Idempotency-Key was used before, for another task, other options or another body.',
+      'The Idempotency-Key was used before for this task, with other options or another body.',
     ),
   },
   426: {

@@ -100,7 +100,10 @@ function wrongCount(what: string): RequestError {
   return refusedInput([{ path: 'inputs', message: `There are ${what}: send from 1 to ${mostInputs}.` }]);
 }
 
-/** Each start has a key of its own. The digest of a large body is made beside the event loop. */
+/**
+ * Each start has a key of its own: the first the caller's own, so that a single start with that key is refused as another request,
+ * and the rest such as no header can have. The digest of a large body is made beside the event loop.
+ */
 async function addIdempotencyKeys(
   request: FastifyRequest,
   starts: readonly StartRequest[],
@@ -111,7 +114,7 @@ async function addIdempotencyKeys(
   const digest = Buffer.from(await subtle.digest('SHA-256', bytes)).toString('hex');
   const whole = fingerprint(request, what, digest);
   for (const [index, start] of starts.entries()) {
-    start.idempotency = { key: `${key}#${index}`, fingerprint: whole };
+    start.idempotency = { key: index === 0 ? key : `${key}\n${index}`, fingerprint: whole };
   }
 }
 

@@ -5,7 +5,7 @@
 import { type IncomingMessage, STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { EngineUnavailableError, KeyConflictError } from '../engine.ts';
+import { DrainedError, EngineUnavailableError, KeyConflictError } from '../engine.ts';
 import { type ErrorCode, errorTable, problemMediaType, RequestError, toProblem } from '../errors.ts';
 import { isUpgrade } from '../guard.ts';
 import { type Log, redactTokens, redactUrl } from '../logging.ts';
@@ -56,6 +56,9 @@ export function answerError(log: Log, thrown: unknown, request: FastifyRequest, 
   sendProblem(reply, error);
 }
 
+/** A task that is drained will hardly take starts again in less. */
+const drainedRetryMs = 60_000;
+
 /** A body that was refused is read to its end up to this size. */
 const lingerLimitBytes = 64 * 1024 * 1024;
 
@@ -76,10 +79,13 @@ function toRequestError(thrown: unknown, request: FastifyRequest): RequestError 
       headers: retryAfter(thrown.retryAfterMs),
     });
   }
+  if (thrown instanceof DrainedError) {
+    return new RequestError('draining', thrown.message, { headers: retryAfter(drainedRetryMs) });
+  }
   if (thrown instanceof KeyConflictError) {
     return new RequestError(
       'idempotency-conflict',
-      'The Idempotency-Key was used before, for another task, other options or another body. Send what was sent then, or a new key.',
+      'The Idempotency-Key was used before for this task, with other options or another body, or for another kind of start. Send what was sent then, or a new key.',
     );
   }
   const { code = '', statusCode } = (thrown ?? {}) as { code?: string; statusCode?: number };

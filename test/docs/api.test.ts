@@ -3,6 +3,7 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { openModes } from '../../src/engines/open.ts';
 import { openDatabase } from '../../src/engines/sqlite/driver.ts';
 import { type ErrorCode, errorTable, problemType } from '../../src/errors.ts';
 import { sharedSchemas } from '../../src/openapi/schemas.ts';
@@ -277,6 +278,16 @@ const provocations: Record<ErrorCode, (() => Promise<Refusal>) | null> = {
     await fetch(`${server.url}/api/lab/task/cancel/${task_id}`, { method: 'POST' });
     await stopped;
     return refusal;
+  },
+  async draining() {
+    const { url, data } = await examples();
+    const modes = await openModes({ data });
+    modes.set({ state: 'example_task2', task: 'task1' }, 'drain');
+    modes.close();
+    for (;;) {
+      const refusal = await ask(`${url}/api/example_task2/task/start/task1`, { method: 'POST' });
+      if (refusal.status !== 200) return refusal;
+    }
   },
   async 'engine-unavailable'() {
     const data = mkdtempSync(join(tmpdir(), 'spyglass-docs-'));

@@ -66,7 +66,7 @@ describe('Many starts at once', () => {
       expect(first).toMatchObject({ state: 'lab', task: 'greet', client: null, priority: 3 });
       expect(first?.runAt).toBeGreaterThanOrEqual(before + 60_000);
       expect(second?.runAt).toBe(first?.runAt);
-      expect([first?.idempotency?.key, second?.idempotency?.key]).toEqual(['order 7#0', 'order 7#1']);
+      expect([first?.idempotency?.key, second?.idempotency?.key]).toEqual(['order 7', 'order 7\n1']);
       expect(first?.idempotency?.fingerprint).toBe(second?.idempotency?.fingerprint);
       expect(batches).toHaveLength(1);
     } finally {

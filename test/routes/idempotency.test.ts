@@ -127,6 +127,7 @@ describe('A start that is sent again under its key', () => {
     const answers = [
       await post(`${base}/start/echo`, { n: 8 }, keyed('a')),
       await post(`${base}/start/echo?priority=1`, { n: 7 }, keyed('a')),
+      await post(`${base}/start/echo/bulk`, { inputs: [{ n: 7 }] }, keyed('a')),
     ];
     for (const answer of answers) {
       expect((await problem(answer, 'idempotency-conflict')).detail).toContain('new key');
@@ -165,5 +166,9 @@ describe('A start that is sent again under its key', () => {
     expect(again.headers.get('spyglass-deduplicated')).toBe('true');
     expect(await again.json()).toEqual(await first.json());
     await problem(await start([{ n: 1 }, { n: 3 }]), 'idempotency-conflict');
+    const single = (key: string) => post(`${url}/api/lab/task/start/echo`, { n: 1 }, keyed(key));
+    await problem(await single('a'), 'idempotency-conflict');
+    // No key of a single start is one of those that the rest of a bulk start has.
+    for (const key of ['a#0', 'a#1', 'a1']) expect((await single(key)).status).toBe(200);
   });
 });

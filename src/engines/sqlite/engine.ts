@@ -9,9 +9,9 @@ import {
   type Acceptance,
   type Cancellation,
   type Counts,
+  DrainedError,
   type Engine,
   type EngineLog,
-  EngineUnavailableError,
   type Execute,
   type History,
   KeyConflictError,
@@ -46,9 +46,6 @@ const makeRunId = customAlphabet(idAlphabet, 22);
 
 /** How many waiting runs are cancelled in one commit. */
 const cancelledAtOnce = 1000;
-
-/** A scope that is drained will hardly take starts again in less. */
-const drainedRetryMs = 60_000;
 
 export interface SqliteEngineParts {
   clock: Clock;
@@ -165,11 +162,19 @@ export class SqliteEngine implements Engine {
 
   async accept(requests: readonly StartRequest[]): Promise<Acceptance[]> {
     if (this.#trouble !== null) throw unavailable(this.#trouble);
-    for (const request of requests) this.#refuseDrained(request);
-    const acceptances = await this.#accept(requests, (runs) => this.#store.write({ op: 'accept', runs }));
-    if (acceptances !== 'conflict') return acceptances;
-    throw new KeyConflictError(
-      'This Idempotency-Key was used before, for another input. Send a new key, or the same input again.',
+    const drained = requests.find(({ state, task }) => this.#modes.isDrained(state, task));
+    // Whoever sends a start again because its answer got lost is to find its run.
+    const mayBeKnown = requests.some(({ unique, idempotency }) => unique || idempotency);
+    const acceptances =
+      drained && !mayBeKnown
+        ? 'drained'
+        : await this.#accept(requests, (runs) => this.#store.write({ op: 'accept', runs }));
+    if (acceptances === 'conflict')
+      throw new KeyConflictError('A key was used before, with another fingerprint');
+    if (acceptances !== 'drained') return acceptances;
+    const { state, task } = drained as StartRequest;
+    throw new DrainedError(
+      `The task ${task} of the state ${state} is being drained: it takes no starts. Try again later.`,
     );
   }
 
@@ -222,20 +227,13 @@ export class SqliteEngine implements Engine {
     return typeof acceptances === 'string' ? undefined : acceptances[0]?.run.snapshot.task_id;
   }
 
-  #refuseDrained({ state, task }: StartRequest): void {
-    if (!this.#modes.isDrained(state, task)) return;
-    throw new EngineUnavailableError(
-      `The task ${task} of the state ${state} is being drained: it takes no starts. Try again later.`,
-      drainedRetryMs,
-    );
-  }
-
   #newRun(request: StartRequest, at: number): NewRun {
     const { state, task, client, input } = request;
     const policy = this.#parts.policies.of(state, task);
     const runAt = request.runAt !== undefined && request.runAt > at ? request.runAt : null;
     const limited = !isUnlimited(policy);
-    const mayBeLeased = runAt === null && !this.#modes.isPaused(state, task);
+    const isDrained = this.#modes.isDrained(state, task);
+    const mayBeLeased = runAt === null && !isDrained && !this.#modes.isPaused(state, task);
     const run: NewRun = {
       n: ++this.#lastN,
       id: makeRunId(),
@@ -247,6 +245,7 @@ export class SqliteEngine implements Engine {
       at,
     };
     if (limited) run.limited = true;
+    if (isDrained) run.drained = true;
     const priority = request.priority ?? policy.priority;
     const { key = null, timeoutMs = null, retryOf = null, unique, idempotency } = request;
     const expiresAt = policy.expiresInMs === null ? null : (runAt ?? at) + policy.expiresInMs;

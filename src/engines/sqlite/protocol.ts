@@ -18,6 +18,8 @@ export interface NewRun {
   /** Accepted and leased in the same commit; where its task has limits, as far as they have room. */
   leased: boolean;
   limited?: true;
+  /** Its task is being drained: it must not be a new run. */
+  drained?: true;
   at: number;
   /** What is out of the ordinary about it; most runs have none of it. */
   wish?: RunWish;
@@ -99,6 +101,8 @@ export interface StoredRun {
 export type Accepted =
   /** A key of one of them was used with another input: nothing was kept. */
   | 'conflict'
+  /** One of them would be a new run of a task that is being drained: nothing was kept. */
+  | 'drained'
   | {
       /** By their place: those that a key had made before. */
       known: Map<number, StoredRun>;

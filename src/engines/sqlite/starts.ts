@@ -27,8 +27,9 @@ export class Starts {
       for (const run of runs) this.#insert(run);
       return allNew;
     }
-    // Asked of all before any is kept, since a conflict is one for all.
+    // Asked of all before any is kept, since a refusal is one for all.
     if (this.#parts.keys.conflicts(runs)) return 'conflict';
+    if (runs.some((run) => run.drained && this.#parts.keys.holder(run) === undefined)) return 'drained';
     const known = new Map<number, StoredRun>();
     const held = new Set<number>();
     const waiting: NewRun[] = [];
@@ -67,7 +68,7 @@ export class Starts {
       return 'occurred';
     }
     const accepted = this.accept([run]);
-    const known = accepted === 'conflict' ? undefined : accepted.known.get(0);
+    const known = typeof accepted === 'string' ? undefined : accepted.known.get(0);
     this.#parts.schedules.occur(key, occurrence, (known?.row.id as string | undefined) ?? run.id);
     return accepted;
   }

@@ -1,6 +1,6 @@
 /** What an admin decides: pauses, drains, and the end of all that match. */
 import { describe, expect, test } from 'vitest';
-import { EngineUnavailableError } from '../../../src/engine.ts';
+import { DrainedError, KeyConflictError } from '../../../src/engine.ts';
 import { defaultRetries } from '../../../src/policy.ts';
 import { TaskStatus } from '../../../src/run.ts';
 import { DrivenClock } from '../../fixtures/drivenClock.ts';
@@ -139,7 +139,7 @@ export function adminModes(factory: EngineFactory): void {
       );
       ids.push((await bench.start('ok', { runAt: clock.now() + 1000 })).snapshot.task_id);
       await bench.engine.setMode({ state: 'lab', task: 'ok' }, 'drain');
-      await expect(bench.start('ok')).rejects.toThrow(EngineUnavailableError);
+      await expect(bench.start('ok')).rejects.toThrow(DrainedError);
       await expect(bench.startAll([bench.request('other'), bench.request('ok')])).rejects.toThrow(
         'being drained',
       );
@@ -167,6 +167,33 @@ export function adminModes(factory: EngineFactory): void {
       const after = await Bench.open(home);
       for (const task of ['ok', 'echo']) await expect(after.start(task)).rejects.toThrow('being drained');
       await after.end((await after.start('ok', { state: 'other' })).snapshot.task_id);
+    });
+
+    test('answers a start whose key has made a run, and keeps nothing of what comes with a new one', async () => {
+      const bench = await Bench.open(factory.home());
+      const known = bench.request('ok', { idempotency: { key: 'k', fingerprint: 'f' } });
+      const active = bench.request('hang', { unique: { key: 'u', forMs: null } });
+      const before = (await bench.startAll([known, active])).map(({ snapshot }) => snapshot.task_id);
+      await bench.end(before[0] as string);
+      await bench.engine.setMode({ state: 'lab' }, 'drain');
+      const answers = await bench.engine.accept([known, active]);
+      expect(answers.map(({ run }) => run.snapshot.task_id)).toEqual(before);
+      expect(answers.every(({ deduplicated }) => deduplicated)).toBe(true);
+      const fresh = { idempotency: { key: 'new', fingerprint: 'f' } };
+      for (const batch of [
+        [bench.request('ok', fresh)],
+        [known, bench.request('ok', fresh)],
+        [bench.request('ok'), known],
+      ]) {
+        await expect(bench.engine.accept(batch)).rejects.toThrow(DrainedError);
+      }
+      const other = bench.request('ok', { idempotency: { key: 'k', fingerprint: 'other' } });
+      await expect(bench.engine.accept([other])).rejects.toThrow(KeyConflictError);
+      await bench.engine.setMode({ state: 'lab' }, 'run');
+      expect((await bench.engine.accept([bench.request('ok', fresh)]))[0]).toMatchObject({
+        deduplicated: false,
+      });
+      await bench.engine.cancel(before[1] as string);
     });
 
     test('of a state and a pause of a task hold both', async () => {
