@@ -25,7 +25,7 @@ export interface Retries {
 }
 
 export interface RateLimit {
-  /** Attempts that may begin … */
+  /** Attempts that may be let go … */
   max: number;
   /** … within any span of so many milliseconds. */
   perMs: number;
@@ -112,7 +112,7 @@ export interface Policies {
 export interface RunKeys {
   /** For `concurrencyPerKey`. */
   key?: string;
-  /** Another start of the task by the same client with the same key gets this run instead: for `forMs`, null for as long as it is active. */
+  /** Another start of the task by the same client with the same key gets this run instead: for `forMs` from when it may begin, null for as long as it is active. */
   unique?: { key: string; forMs: number | null };
 }
 

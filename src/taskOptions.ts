@@ -45,7 +45,11 @@ export interface TaskOptions<Schema extends ZodSchema | undefined = undefined> {
   concurrencyPerClient?: number;
   /** The same for each `key` by itself, which it needs. Default: no such limit. */
   concurrencyPerKey?: number;
-  /** No more than `max` attempts begin within any `perMs` milliseconds; others wait. Further attempts of a run count. Default: no limit. */
+  /**
+   * No more than `max` attempts are let go within any `perMs` milliseconds; others wait. Further attempts of a run count. The method's
+   * first line comes a millisecond or two after that, or later where the event loop or the start of a thread holds it up. Default: no
+   * limit.
+   */
   rateLimit?: RateLimit;
   /**
    * What belongs together, for `concurrencyPerKey`, without which it has no effect: a customer's id, say. Default: none.
@@ -108,7 +112,7 @@ export type UniqueOptions<Schema extends ZodSchema | undefined = undefined> =
     }
   | {
       key: KeyFunction<Schema>;
-      /** For so long from the start of the run, whether it has ended or not. */
+      /** For so long from when the run may begin (its acceptance, or `?delay_ms=`, `?run_at=`), whether it has ended or not. */
       forMs: number;
       whileActive?: Refused<'unique takes either whileActive: true or forMs'>;
     };

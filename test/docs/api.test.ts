@@ -337,7 +337,7 @@ describe('The limits', () => {
       'starts and watches a second': '100 for each address and token; none on localhost; `--rate-limit`',
       'attempts at once': '100; `--concurrency`',
       'finished runs': '30 days, 1,000,000; `--keep-for`, `--keep-runs`',
-      "deaths of a run's process": String(constant('engines/sqlite/leaser.ts', 'mostDeaths')),
+      "deaths of a run's process": String(constant('engines/sqlite/verdict.ts', 'mostDeaths')),
       'the name of a state or a task': `${constant('state.ts', 'maxNameLength')} characters`,
     });
   });

@@ -107,7 +107,7 @@ test('The numbers in the text are those of the code', () => {
   expect(constant('engines/sqlite/leaser.ts', 'abortPatienceMs')).toBe(1000);
   expect(prose).toContain('get one second more');
   expect(prose).toContain(`repeats within ${constant('serve.ts', 'echoMs')} ms`);
-  expect(constant('engines/sqlite/leaser.ts', 'mostDeaths')).toBe(3);
+  expect(constant('engines/sqlite/verdict.ts', 'mostDeaths')).toBe(3);
   expect(prose).toContain('after the third death');
   expect(constant('channel.ts', 'bufferLimitBytes')).toBe(256 * 1024);
   expect(prose).toContain('up to 256 kB while it is slow');

@@ -129,7 +129,7 @@ export class Model {
         this.#keys.set(ofCaller, { run, until: this.now + idempotencyMs, fingerprint });
       }
       if (unique && !known) {
-        const until = unique.forMs === null ? null : this.now + unique.forMs;
+        const until = unique.forMs === null ? null : this.now + (wish.delayMs ?? 0) + unique.forMs;
         this.#keys.set(ofAuthor, { run, until, fingerprint: null });
       }
       return { run, deduplicated: known !== undefined };

@@ -47,7 +47,8 @@ export class KeyTable {
     this.#takeIdempotency(run, run.n);
     const { unique } = run.wish ?? {};
     if (unique) {
-      const until = unique.forMs === null ? null : run.at + unique.forMs;
+      const mayBeginAt = Math.max(run.at, run.wish?.runAt ?? 0);
+      const until = unique.forMs === null ? null : mayBeginAt + unique.forMs;
       this.#take('unique', run, unique.key, run.n, null, until);
     }
   }

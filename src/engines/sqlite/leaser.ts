@@ -3,16 +3,17 @@
  */
 import type { Clock } from '../../clock.ts';
 import { AbortReason, type EngineLog, type Execute } from '../../engine.ts';
-import { type Policies, retryDelayMs } from '../../policy.ts';
+import type { Policies } from '../../policy.ts';
 import type { Outcome, RunEvent, Snapshot } from '../../run.ts';
 import type { Row } from './driver.ts';
 import { closingEvents, rowSnapshot } from './history.ts';
-import { type HandBack, type Lease, LiveRun } from './liveRun.ts';
+import { type Lease, LiveRun } from './liveRun.ts';
 import type { Progress } from './progress.ts';
-import type { NewRun, Release } from './protocol.ts';
+import type { NewRun } from './protocol.ts';
 import type { RunTimes } from './runTimes.ts';
 import type { StoreClient } from './storeClient.ts';
 import { isUnlimited } from './taskLimits.ts';
+import { verdictOn, verdictOnLost } from './verdict.ts';
 
 /** A method that has said nothing for so long counts as at work. */
 const silentStartMs = 100;
@@ -22,9 +23,6 @@ const abortPatienceMs = 1000;
 
 /** When a lease was refused, how soon it is asked for again. */
 const leaseRetryMs = 1000;
-
-/** After so many deaths of its process, or its thread, a run ends in `Error`. */
-const mostDeaths = 3;
 
 /** How long no look is taken at the time while something waits for it: a clock that was set may have moved by any amount. */
 const longestSleepMs = 1000;
@@ -40,12 +38,6 @@ export interface LeaserParts {
   emit(event: RunEvent): void;
   /** Why nothing can be stored just now. */
   trouble(): string | null;
-}
-
-/** What an outcome makes of a run: its end, or a wait. */
-interface Verdict {
-  outcome: Outcome;
-  back: (HandBack & { because: Release }) | null;
 }
 
 export class Leaser {
@@ -293,7 +285,7 @@ export class Leaser {
     if (outcome.kind === 'completed' || outcome.kind === 'failed') {
       times.note(run.state, run.task, clock.now() - run.begunAt);
     }
-    const verdict = this.#verdict(run, outcome);
+    const verdict = verdictOn(outcome, run, policies.of(run.state, run.task), clock.now());
     const { update, events } = run.end(verdict.outcome, verdict.back);
     progress.forget(run);
     this.#atWork--;
@@ -323,57 +315,6 @@ export class Leaser {
       });
   }
 
-  /** What becomes of a run: a cancel that was accepted outlives whatever would have it tried again. */
-  #verdict(run: LiveRun, outcome: Outcome): Verdict {
-    const { clock, policies } = this.#parts;
-    const end: Verdict = { outcome, back: null };
-    switch (outcome.kind) {
-      case 'completed':
-      case 'cancelled':
-        return end;
-      case 'interrupted':
-        if (run.cancelRequested) return { outcome: { kind: 'cancelled' }, back: null };
-        return { outcome, back: { because: 'stop', dueAt: null } };
-      case 'failed': {
-        const { onCrash, retries } = policies.of(run.state, run.task);
-        const failures = run.failures + 1;
-        const deaths = run.deaths + (outcome.killed ? 1 : 0);
-        const { retry } = outcome;
-        const isLastDeath = outcome.killed && (deaths >= mostDeaths || onCrash === 'fail');
-        const isOver = failures >= retries.attempts || isLastDeath;
-        if (run.cancelRequested || retry === 'never' || isOver) return end;
-        const waitMs = retry?.afterMs ?? retryDelayMs(retries, failures);
-        const dueAt = waitMs === 0 ? null : clock.now() + waitMs;
-        return {
-          outcome,
-          back: { because: outcome.killed ? 'kill' : 'failure', dueAt },
-        };
-      }
-      case 'died':
-        if (run.cancelRequested) return { outcome: { kind: 'cancelled' }, back: null };
-        return this.#afterDeath(run, outcome);
-    }
-  }
-
-  #afterDeath(
-    { state, task, deaths: before }: Pick<Lease, 'state' | 'task' | 'deaths'>,
-    outcome: Outcome,
-  ): Verdict {
-    const deaths = before + 1;
-    const { onCrash } = this.#parts.policies.of(state, task);
-    if (onCrash === 'retry' && deaths < mostDeaths)
-      return { outcome, back: { because: 'death', dueAt: null } };
-    const what = outcome.kind === 'died' ? outcome.error : processDied;
-    const why =
-      onCrash === 'fail'
-        ? 'The task is declared with onCrash: fail.'
-        : `It has died ${deaths} times under this run, which is not tried again.`;
-    return {
-      outcome: { kind: 'failed', error: { name: what.name, message: `${what.message} ${why}` } },
-      back: null,
-    };
-  }
-
   /** A run that was handed back waits again, or has ended, when a cancel had been accepted meanwhile. */
   #released(row: Row): void {
     const end = closingEvents(row);
@@ -386,11 +327,9 @@ export class Leaser {
     const lease = leaseOf(row);
     const run = new LiveRun(this.#parts.progress, lease, rowSnapshot(row));
     run.skipShown((row.reserved as number | null) ?? 0);
-    const verdict: Verdict =
-      row.cancel === 1
-        ? { outcome: { kind: 'cancelled' }, back: null }
-        : this.#afterDeath(lease, { kind: 'interrupted' });
-    const { update } = run.end(verdict.outcome, verdict.back);
+    run.cancelRequested = row.cancel === 1;
+    const verdict = verdictOnLost(run, this.#parts.policies.of(run.state, run.task));
+    const { update, events } = run.end(verdict.outcome, verdict.back);
     if (verdict.back) {
       const released = await this.#parts.store.write({
         op: 'release',
@@ -399,7 +338,10 @@ export class Leaser {
         dueAt: null,
       });
       if (released) this.#released(released);
-    } else await this.#parts.store.write({ op: 'finish', run: update });
+    } else if (await this.#parts.store.write({ op: 'finish', run: update })) {
+      // Who waits for it may have come before: a full disk takes this end late. What it said before its death is in its history.
+      this.#parts.emit(events.at(-1) as RunEvent);
+    }
   }
 
   /** Asks a leased run to stop, after that was stored. */
@@ -445,11 +387,6 @@ export class Leaser {
     for (const run of this.live.values()) if (!run.closed) this.#finish(run, { kind: 'interrupted' });
   }
 }
-
-const processDied = {
-  name: 'ProcessDiedError',
-  message: 'The server process died while the task was at work.',
-};
 
 function leaseOf(row: Row): Lease {
   return {

@@ -55,7 +55,8 @@ export function dying(factory: EngineFactory): void {
         expect(await next.status(id, PROCESSING)).toMatchObject({ attempt });
       }
       const last = await Bench.open(home.crash(), hang);
-      expect(await last.read(id)).toMatchObject({
+      // Told to whoever waits for it, too.
+      expect(await last.end(id)).toMatchObject({
         status: ERROR,
         attempt: 3,
         error: { name: 'ProcessDiedError', message: expect.stringContaining('3 times') },

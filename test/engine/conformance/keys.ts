@@ -83,6 +83,20 @@ export function keys(factory: EngineFactory): void {
       expect(await started(bench, forMs('k', 10_000))).toMatchObject({ deduplicated: false });
     });
 
+    test('holds for its time from when a delayed run may begin', async () => {
+      const clock = new DrivenClock();
+      const bench = await Bench.open(factory.home(), modes, { clock });
+      const delayed = { ...forMs('k', 10_000), runAt: clock.now() + 60_000 };
+      const { id } = await started(bench, delayed);
+      clock.wallTime += 59_999;
+      expect(await started(bench, forMs('k', 10_000))).toMatchObject({ id, deduplicated: true });
+      clock.wallTime += 10_000;
+      expect(await started(bench, forMs('k', 10_000))).toMatchObject({ id, deduplicated: true });
+      clock.wallTime += 1;
+      expect(await started(bench, forMs('k', 10_000))).toMatchObject({ deduplicated: false });
+      await bench.engine.cancel(id);
+    });
+
     test('belongs to a task and a client', async () => {
       const bench = await Bench.open(factory.home(), null);
       const ids = new Set<string>();
