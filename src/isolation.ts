@@ -10,6 +10,7 @@ import type { Piscina } from 'piscina';
 import { abortedOutcome } from './attempt.ts';
 import type { Clock } from './clock.ts';
 import type { AttemptContext, LeasedRun } from './engine.ts';
+import { defaultHeapMb, HeapWatch } from './heapWatch.ts';
 import { MainLine } from './mainLine.ts';
 import type { Outcome } from './run.ts';
 import type { StateDefinition, TaskDefinition } from './task.ts';
@@ -21,8 +22,8 @@ const idleMs = 30_000;
 /** Threads are nicer than the main loop by so much, so that it gets its turn at once while they keep every CPU busy. */
 const niceIncrement = 10;
 /**
- * Of a thread's heap, what was made lately. Node lets a thread that is out of memory have 16 MiB more, to come to its end by; where
- * more than that may survive a collection (Node's default is 48), V8 ends the whole process instead.
+ * Of a thread's heap, what was made lately: little, so that a heap is mostly what is alive. Where nobody can look at heaps it must be
+ * less than the 16 MiB that Node lets a thread have to come to its end by, or V8 ends the whole process instead (its default is 48).
  */
 const youngMb = 12;
 /** Longer than any thread takes to start and to load its file: one that has not called the method by then is killed. */
@@ -55,6 +56,7 @@ export class Isolation {
   /** Threads that have not ended, be they at work, idle or killed. */
   readonly #threads = new Set<Worker>();
   readonly #running = new Set<ThreadedAttempt>();
+  readonly #heaps: HeapWatch;
   /** Who waits for a place. Piscina's own line of them forgets its tasks when a thread is killed, and is left empty. */
   readonly #waiting: (() => void)[] = [];
   #places: number;
@@ -62,6 +64,7 @@ export class Isolation {
 
   constructor(options: IsolationOptions) {
     this.#options = options;
+    this.#heaps = new HeapWatch(options.clock);
     this.#places = options.threads;
   }
 
@@ -71,14 +74,21 @@ export class Isolation {
     try {
       if (this.#isClosed) return { kind: 'interrupted' };
       if (attempt.signal.aborted) return abortedOutcome(attempt.signal.reason);
-      const pool = await this.#pool(work.task.policy.memoryMb);
-      const threaded = new ThreadedAttempt(work, attempt, new MainLine(attempt, begun), this.#options);
+      const { memoryMb } = work.task.policy;
+      const pool = await this.#pool(memoryMb);
+      let stopWatching = () => {};
+      const line = new MainLine(attempt, (thread) => {
+        stopWatching = this.#heaps.watch(thread, memoryMb ?? defaultHeapMb, () => threaded.outgrewItsHeap());
+        begun();
+      });
+      const threaded = new ThreadedAttempt(work, attempt, line, this.#options);
       this.#running.add(threaded);
       try {
         const ended = threaded.run(pool);
         this.#watch(pool.threads);
         return await ended;
       } finally {
+        stopWatching();
         this.#running.delete(threaded);
       }
     } finally {
@@ -137,6 +147,7 @@ export class Isolation {
   async #open(memoryMb: number | null): Promise<Piscina> {
     // Only for those who isolate.
     const { Piscina } = await import('piscina');
+    const reserveMb = await this.#heaps.open();
     const pool = new Piscina({
       filename: null,
       minThreads: 0,
@@ -147,7 +158,7 @@ export class Isolation {
       recordTiming: false,
       resourceLimits: {
         maxYoungGenerationSizeMb: youngMb,
-        ...(memoryMb !== null && { maxOldGenerationSizeMb: memoryMb }),
+        maxOldGenerationSizeMb: (memoryMb ?? defaultHeapMb) + reserveMb,
       },
       // Elsewhere it is the whole process that would be nicer.
       ...(process.platform === 'linux' && { niceIncrement }),
@@ -231,6 +242,11 @@ class ThreadedAttempt {
     this.kill();
   }
 
+  outgrewItsHeap(): void {
+    this.#death = Object.assign(new Error('its heap was too large'), { code: outOfMemory });
+    this.kill();
+  }
+
   #beginOrDie(): void {
     this.threadFailed(new Error(`its thread had not begun with it after ${beginMs / 1000} s`));
   }
@@ -266,8 +282,11 @@ class ThreadedAttempt {
   }
 }
 
+/** As Node names it where V8 finds it first. */
+const outOfMemory = 'ERR_WORKER_OUT_OF_MEMORY';
+
 function deathSentence(error: Error & { code?: string }, { policy }: TaskDefinition): string {
-  if (error.code === 'ERR_WORKER_OUT_OF_MEMORY') {
+  if (error.code === outOfMemory) {
     const limit =
       policy.memoryMb === null
         ? "Node's default heap: set memoryMb, "

@@ -9,10 +9,10 @@ export class MainLine {
   readonly gauge = new Gauge();
   hasBegun = false;
   readonly #attempt: AttemptContext;
-  readonly #begun: () => void;
+  readonly #begun: (thread: number) => void;
   #port: MessagePort | undefined;
 
-  constructor(attempt: AttemptContext, begun: () => void) {
+  constructor(attempt: AttemptContext, begun: (thread: number) => void) {
     this.#attempt = attempt;
     this.#begun = begun;
   }
@@ -45,7 +45,7 @@ export class MainLine {
     if (!this.#port) return;
     if (message.kind === 'begun') {
       this.hasBegun = true;
-      this.#begun();
+      this.#begun(message.thread);
       return;
     }
     let heard: Promise<void> | undefined;

@@ -3,7 +3,7 @@
  * while the method never lets the thread's loop turn.
  */
 import { setMaxListeners } from 'node:events';
-import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
+import { type MessagePort, receiveMessageOnPort, threadId } from 'node:worker_threads';
 import { AbortReason, type AttemptContext, type RunPatch } from './engine.ts';
 import { type Abort, type FromThread, type Gauge, type Word, wordBytes } from './threadLine.ts';
 
@@ -40,7 +40,7 @@ export class ThreadAttempt implements AttemptContext {
 
   /** The method is about to be called. */
   begin(): void {
-    this.#post({ kind: 'begun' });
+    this.#post({ kind: 'begun', thread: threadId });
   }
 
   /** Sends what is left to say; what comes later is not heard. */

@@ -184,6 +184,20 @@ describe('the thread of an isolated attempt', () => {
     expect(await other.outcome).toMatchObject({ kind: 'completed' });
   });
 
+  test.for(['array', 'push', 'map', 'text'])(
+    'that wants far more memory than it may have ends nothing but its attempt: %s',
+    async (what) => {
+      const { begin } = executor();
+      const other = begin('spin', { ms: 300 });
+      expect(await begin('hoards', what).outcome).toEqual(died(/heap of 64 MiB \(memoryMb\)/));
+      expect(await other.outcome).toMatchObject({ kind: 'completed' });
+    },
+  );
+
+  test('may make as much garbage as it likes', async () => {
+    expect(await executor().begin('wasteful').outcome).toEqual({ kind: 'completed', result: 3 });
+  });
+
   test('hears of a cancel even though its loop does not turn', async () => {
     const { begin } = executor({ clock: new DrivenClock() });
     for (const task of ['heeding', 'endless']) {

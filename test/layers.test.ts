@@ -36,6 +36,7 @@ const layers = [
     ...['attempt.ts', 'currentRun.ts', 'executor.ts', 'taskContext.ts', 'timeLimits.ts'],
     ...['loopWatch.ts', 'runLog.ts', 'runTime.ts'],
     ...['isolatedAttempt.ts', 'isolation.ts', 'mainLine.ts', 'threadAttempt.ts', 'threadLine.ts'],
+    ...['heapWatch.ts', 'threadInspector.ts'],
     'engines/',
   ],
   ['auth.ts', 'guard.ts', 'openapi/', 'openapi.ts', 'routes/'],

@@ -149,6 +149,7 @@ describe('an attempt whose thread dies', () => {
     for (const [task, input, reason] of [
       ['exits', { code: 7 }, /exit code 7/],
       ['hungry', undefined, /memoryMb/],
+      ['hoards', 'push', /memoryMb/],
     ] as const) {
       const { task_id: id } = await api.started(task, { input });
       expect(await api.end(id)).toMatchObject({

@@ -93,6 +93,30 @@ export const lab = defineState('lab', {
     for (;;) kept.push(JSON.parse(text));
   }),
 
+  /** Wants more in one call than V8 has left for it. */
+  hoards: defineTask(
+    { isolate, memoryMb: 64, input: z.enum(['array', 'push', 'map', 'text', 'huge']) },
+    (task, what) => {
+      task.log('hoarding');
+      const kept = [];
+      if (what === 'array') for (;;) kept.push(new Array(2e7).fill(1));
+      if (what === 'push') for (let i = 0; ; i++) kept.push(i);
+      if (what === 'map') for (const map = new Map(); ; ) map.set(map.size, map.size);
+      if (what === 'huge') kept.push(new Array(5e7).fill(1));
+      for (let text = 'x'; ; text += text) kept.push(Buffer.from(text).toString('latin1'));
+    },
+  ),
+
+  /** Makes far more than it may hold, and keeps none of it for long; nor does its loop turn. */
+  wasteful: defineTask({ isolate, memoryMb: 64 }, () => {
+    let kept = [];
+    for (let round = 0; round < 200; round++) {
+      kept = kept.slice(-2);
+      kept.push(Array.from({ length: 100_000 }, (_, i) => ({ i })));
+    }
+    return kept.length;
+  }),
+
   throws: defineTask(
     { isolate, input: z.enum(['error', 'fatal', 'retry', 'text', 'result']) },
     (_task, what) => {
