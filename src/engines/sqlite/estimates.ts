@@ -43,8 +43,9 @@ export class Estimates {
     const { state, task, client, key } = row;
     const policy = this.#policies.of(state as string, task as string);
     const now = this.#clock.now();
+    const elapsed = this.#clock.elapsed();
     const left = (holds: (run: LiveRun) => boolean) =>
-      [...this.#live.values()].filter(holds).map((run) => this.#leftMs(run, now));
+      [...this.#live.values()].filter(holds).map((run) => this.#leftMs(run, elapsed));
     const ofTask = (run: LiveRun) => run.state === state && run.task === task;
     const overallMs = this.#times.overallMeanMs() ?? meanMs;
     const mixedMs =
@@ -77,10 +78,9 @@ export class Estimates {
   }
 
   /** How long a run that is at work will go on; one that has been so for longer than usual may end at any time. */
-  #leftMs(run: LiveRun, now: number): number {
+  #leftMs(run: LiveRun, elapsed: number): number {
     const meanMs = this.#times.meanMs(run.state, run.task) ?? this.#times.overallMeanMs() ?? 0;
-    // A clock that was set back makes nobody's run longer.
-    return Math.max(0, meanMs - Math.max(0, now - run.begunAt));
+    return Math.max(0, meanMs - (elapsed - run.begunAt));
   }
 }
 

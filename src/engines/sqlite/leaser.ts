@@ -291,7 +291,7 @@ export class Leaser {
   #finish(run: LiveRun, outcome: Outcome): void {
     const { clock, log, policies, progress, store, times } = this.#parts;
     if (outcome.kind === 'completed' || outcome.kind === 'failed') {
-      times.note(run.state, run.task, clock.now() - run.begunAt);
+      times.note(run.state, run.task, clock.elapsed() - run.begunAt);
     }
     const verdict = this.#verdict(run, outcome);
     const { update, events } = run.end(verdict.outcome, verdict.back);

@@ -18,14 +18,13 @@ describe('run times', () => {
     expect(times.meanMs('s', 'other')).toBeNull();
   });
 
-  test('of all tasks are known together, and none is less than nothing', () => {
+  test('of all tasks are known together', () => {
     const times = new RunTimes();
     for (const [task, ms] of [
       ['a', 10],
       ['a', 20],
       ['b', 30],
       ['b', 40],
-      ['c', -3_600_000],
     ] as const) {
       times.note('s', task, ms);
     }
@@ -49,7 +48,10 @@ describe('estimates', () => {
     const times = new RunTimes();
     if (meanMs !== null) for (let run = 0; run < 5; run++) times.note('s', 't', meanMs);
     const live = new Map(
-      atWork.map((ms, place) => [String(place), { ...row, begunAt: clock.now() - ms } as unknown as LiveRun]),
+      atWork.map((ms, place) => [
+        String(place),
+        { ...row, begunAt: clock.elapsed() - ms } as unknown as LiveRun,
+      ]),
     );
     const policies = { of: () => ({ ...defaultPolicy, ...policy }), all: () => [], keysOf: () => ({}) };
     return new Estimates({ clock, policies }, { concurrency, threads: 2 }, live, times);
