@@ -225,7 +225,7 @@ export class WaitingTask {
     let before = 0;
     for (let higher = highestPriority; higher > priority; higher--) before += this.size(higher);
     const level = this.#levels[priority];
-    if (!level) return before + own;
+    if (!level) return before;
     if (level.lines.size > mostLinesCounted)
       return before + Math.min(level.size, (own + 1) * level.lines.size);
     const turn = this.#turns.of(client);

@@ -203,6 +203,13 @@ describe('what goes before a run', () => {
     expect(said.get(3)?.client).toBe(3);
     expect(said.get(8)?.client).toBe(0);
   });
+
+  test('of a task that has none of its priority counts only those of a higher one', () => {
+    const runs = new WaitingRuns([], 1);
+    for (let n = 1; n <= 5; n++) runs.add(n, place(), 0);
+    runs.add(6, place({ task: 'other', priority: 5 }), 0);
+    expect(runs.ahead(5, place(), 0)).toMatchObject({ client: 4, task: 4, all: 5 });
+  });
 });
 
 describe('a run that has not waited', () => {
