@@ -45,7 +45,7 @@ export class Store {
       keys: new KeyTable(this.#sql),
       schedules: new ScheduleTable(this.#sql),
       waiting,
-      memory: { nextDue: Number.NEGATIVE_INFINITY, ended: 0 },
+      memory: { nextDue: Number.NEGATIVE_INFINITY, lookedAt: Number.POSITIVE_INFINITY, ended: 0 },
     };
     this.#cancels = new Cancels(this.#parts);
     this.#leases = new Leases(this.#parts, this.#cancels);
@@ -114,7 +114,9 @@ export class Store {
       // SQLite has rolled back by itself, as it does when the disk is full.
     }
     this.#waiting.rolledBack();
-    this.#parts.memory.nextDue = Number.NEGATIVE_INFINITY;
+    const { memory } = this.#parts;
+    memory.nextDue = Number.NEGATIVE_INFINITY;
+    memory.lookedAt = Number.POSITIVE_INFINITY;
   }
 
   /** What waits, what is paused, and when attempts of tasks with a rate began. */
