@@ -49,4 +49,13 @@ describe('when attempts began', () => {
     store.commit([{ op: 'lease', max: 1, at: 0 }]);
     expect(begun(store)).toEqual([{ task: 'a', at: 0 }]);
   });
+
+  test('is forgotten of a task that has no rate any more', () => {
+    const path = folder();
+    const before = open(path, ['a', 'b']);
+    before.commit([{ op: 'accept', runs: [newRun(1, 'a', 0), newRun(2, 'b', 0)] }]);
+    before.commit([{ op: 'lease', max: 2, at: 0 }]);
+    expect(begun(before)).toHaveLength(2);
+    expect(begun(open(path, ['b']))).toEqual([{ task: 'b', at: 0 }]);
+  });
 });
