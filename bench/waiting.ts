@@ -9,8 +9,12 @@ import { startsPerSecond } from './starts.ts';
 
 const few = 1000;
 const bulk = 10_000;
-/** Of the task with `concurrency: 1`, so many are seen to begin in a round. */
-const picks = 200;
+/**
+ * Of the task with `concurrency: 1`, so many are seen to begin in a round: half a second, and more rounds for it, so that what else the
+ * machine does meets both sides.
+ */
+const picks = 50;
+const morePickRounds = 4;
 const seconds = 3;
 
 export async function measure(bench: Bench): Promise<Row[]> {
@@ -27,7 +31,8 @@ export async function measure(bench: Bench): Promise<Row[]> {
     few: () => lines.few.whileWorkedOff(() => startsPerSecond(lines.few.server, seconds)),
     many: () => lines.many.whileWorkedOff(() => startsPerSecond(lines.many.server, seconds)),
   });
-  const picking = await interleave(bench.rounds, {
+  const pickRounds = bench.rounds * morePickRounds;
+  const picking = await interleave(pickRounds, {
     few: () => lines.few.whileWorkedOff(() => pickMs(lines.few.server)),
     many: () => lines.many.whileWorkedOff(() => pickMs(lines.many.server)),
   });
@@ -57,7 +62,7 @@ export async function measure(bench: Bench): Promise<Row[]> {
       question: `from the end of one run to the beginning of the next, one at a time, with ${wait}, p50`,
       baseline: `with ${number(few)}: ${figure(picking.few)} ms`,
       measured: spread(ratios(picking.many, picking.few)),
-      note: `${figure(picking.many)} ms, with the commit of both`,
+      note: `${figure(picking.many)} ms, with the commit of both; ${pickRounds} rounds`,
     },
     {
       question: `memory with ${wait}`,

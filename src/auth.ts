@@ -11,6 +11,9 @@ const nobodysDigest = tokenDigest('');
 /** The reason that a stream is closed with, with code 1008. */
 export const endedToken = 'The client token was revoked or has expired';
 
+/** How long no look is taken at the time while a token is to expire: a clock that was set may have moved by any amount. */
+const longestSleepMs = 1000;
+
 export class Auth {
   readonly #tokens: TokenStore;
   readonly #clock: Clock;
@@ -98,7 +101,8 @@ export class Auth {
     for (const { expiresAt } of this.#usable.values())
       if (expiresAt !== null && expiresAt < next) next = expiresAt;
     if (next === Number.POSITIVE_INFINITY) return;
-    this.#stopTimer = this.#clock.after(next - this.#clock.now(), () => this.#endExpired());
+    const sleepMs = Math.min(next - this.#clock.now(), longestSleepMs);
+    this.#stopTimer = this.#clock.after(sleepMs, () => this.#endExpired());
   }
 
   #endExpired(): void {

@@ -5,6 +5,11 @@ export interface Clock {
   /** Milliseconds since the epoch (wall time: what is stored and shown). */
   now(): number;
   /**
+   * Milliseconds since some moment before now, with fractions: what durations are measured by, since whoever sets wall time leaves
+   * it as it is. Means nothing to another process.
+   */
+  elapsed(): number;
+  /**
    * Calls `callback` once, `delayMs` from now, however long that is, and whatever becomes of wall time meanwhile; the returned
    * function takes that back. Does not keep the process alive.
    */
@@ -18,6 +23,7 @@ export const longestDelayMs = 2 ** 31 - 1;
 
 export const systemClock: Clock = {
   now: () => Date.now(),
+  elapsed: () => performance.now(),
   after(delayMs, callback) {
     if (delayMs > longestDelayMs) return afterLong(delayMs, callback);
     const timer = setTimeout(callback, Math.max(delayMs, 0));

@@ -215,7 +215,7 @@ export interface Engine {
   read(id: string): Promise<Run | undefined>;
   /** What a run was started with, as it was accepted. */
   input(id: string): Promise<{ input: string | null } | undefined>;
-  /** Where those of the runs stand that wait; an engine that cannot say leaves them out. */
+  /** Where those of the runs stand that wait, some hundreds at a time; an engine that cannot say leaves them out. */
   standings(ids: readonly string[]): Promise<Map<string, Standing>>;
   /** Runs of one client in one state, newest first. */
   list(query: ListQuery): Promise<Run[]>;

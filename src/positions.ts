@@ -7,6 +7,8 @@ import type { Engine } from './engine.ts';
 import { PositionMessage } from './message.ts';
 
 const periodMs = 1000;
+/** Asked for at a time, and told as soon as they are known: commits and everybody else's turn come in between. */
+const askedAtOnce = 200;
 
 /** Who is told: everybody who does not know it, or only those who have been told nothing yet. */
 export type Audience = 'all' | 'newcomers';
@@ -75,10 +77,12 @@ export class Positions {
         else watching.set(id, [stream]);
       }
     }
-    if (watching.size === 0) return;
-    for (const [id, standing] of await this.#engine.standings([...watching.keys()])) {
-      const message = new PositionMessage(id, standing);
-      for (const stream of watching.get(id) ?? []) stream.tellPosition(message, audience);
+    const ids = [...watching.keys()];
+    for (let from = 0; from < ids.length; from += askedAtOnce) {
+      for (const [id, standing] of await this.#engine.standings(ids.slice(from, from + askedAtOnce))) {
+        const message = new PositionMessage(id, standing);
+        for (const stream of watching.get(id) ?? []) stream.tellPosition(message, audience);
+      }
     }
   }
 }

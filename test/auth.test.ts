@@ -13,14 +13,19 @@ import { type ClientToken, makeToken, type TokenStore } from '../src/token.ts';
 /** Stands still until it is told to move. */
 class DrivenClock implements Clock {
   #now = Date.now();
+  #passed = 0;
   #timers: { at: number; callback: () => void }[] = [];
 
   now(): number {
     return this.#now;
   }
 
+  elapsed(): number {
+    return this.#passed;
+  }
+
   after(delayMs: number, callback: () => void): () => void {
-    const timer = { at: this.#now + delayMs, callback };
+    const timer = { at: this.#passed + delayMs, callback };
     this.#timers.push(timer);
     return () => {
       this.#timers = this.#timers.filter((other) => other !== timer);
@@ -33,9 +38,15 @@ class DrivenClock implements Clock {
 
   pass(ms: number): void {
     this.#now += ms;
-    const due = this.#timers.filter(({ at }) => at <= this.#now);
-    this.#timers = this.#timers.filter(({ at }) => at > this.#now);
+    this.#passed += ms;
+    const due = this.#timers.filter(({ at }) => at <= this.#passed);
+    this.#timers = this.#timers.filter(({ at }) => at > this.#passed);
     for (const { callback } of due) callback();
+  }
+
+  /** From one moment to the next it is another time. */
+  set(byMs: number): void {
+    this.#now += byMs;
   }
 }
 
@@ -188,6 +199,17 @@ describe('The end of a client token', () => {
     clock.pass(1000);
     await endings(2);
     expect(ended).toEqual([first.token.id, second.token.id]);
+  });
+
+  test('is told when it expires because the clock was set forward', async () => {
+    const { clock, ended, issue, auth } = await openOffice();
+    const { token, secret } = await issue({ expiresAt: clock.now() + 3_600_000 });
+    auth.authenticate(secret);
+    clock.pass(1000);
+    expect(ended).toEqual([]);
+    clock.set(3_600_000);
+    clock.pass(1000);
+    expect(ended).toEqual([token.id]);
   });
 
   test('is not told any more once nobody wants to know', async () => {

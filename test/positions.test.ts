@@ -248,6 +248,17 @@ describe('Who watches all runs of a token', () => {
     expect(one.told).toEqual(['update 1', '@1']);
   });
 
+  test('is told of some hundreds at a time, so that neither commits nor others wait behind it', async () => {
+    const room = new Room();
+    const sink = await room.watchAll();
+    for (let i = 0; i < 500; i++) room.wait(`run ${i}`, i + 1);
+    await turns();
+    room.asked.length = 0;
+    await room.second();
+    expect(room.asked.map((ids) => ids.length)).toEqual([200, 200, 100]);
+    expect(sink.told.filter((each) => each.startsWith('@'))).toHaveLength(500);
+  });
+
   test('is told of a thousand that wait, and of no more', async () => {
     const room = new Room();
     const sink = await room.watchAll();

@@ -302,6 +302,7 @@ function hurriedClock() {
   const born = Date.now();
   return {
     now: () => born + (Date.now() - born) * speed,
+    elapsed: () => performance.now() * speed,
     after(delayMs: number, callback: () => void) {
       const timer = setTimeout(callback, delayMs / speed);
       return () => clearTimeout(timer);

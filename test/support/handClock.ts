@@ -26,6 +26,10 @@ export class HandClock implements Clock {
     return this.#now;
   }
 
+  elapsed(): number {
+    return this.#now;
+  }
+
   after(delayMs: number, callback: () => void): () => void {
     return this.#set({ due: this.#now + delayMs, periodMs: null, callback });
   }

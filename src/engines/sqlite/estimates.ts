@@ -6,6 +6,7 @@ import type { Clock } from '../../clock.ts';
 import type { Config } from '../../config.ts';
 import type { Policies } from '../../policy.ts';
 import type { Standing } from '../../run.ts';
+import { AtWork, type Ends } from './atWork.ts';
 import type { Row } from './driver.ts';
 import type { LiveRun } from './liveRun.ts';
 import type { RunTimes } from './runTimes.ts';
@@ -17,6 +18,7 @@ export class Estimates {
   readonly #policies: Policies;
   readonly #live: ReadonlyMap<string, LiveRun>;
   readonly #times: RunTimes;
+  #atWork: AtWork | undefined;
 
   constructor(
     parts: { clock: Clock; policies: Policies },
@@ -40,47 +42,42 @@ export class Estimates {
   }
 
   #startsAt(row: Row, ahead: Ahead, meanMs: number): number {
-    const { state, task, client, key } = row;
-    const policy = this.#policies.of(state as string, task as string);
+    const state = row.state as string;
+    const task = row.task as string;
+    const client = row.client as string | null;
+    const key = row.key as string | null;
+    const { concurrency, concurrencyPerClient, concurrencyPerKey, isolate } = this.#policies.of(state, task);
     const now = this.#clock.now();
-    const left = (holds: (run: LiveRun) => boolean) =>
-      [...this.#live.values()].filter(holds).map((run) => this.#leftMs(run, now));
-    const ofTask = (run: LiveRun) => run.state === state && run.task === task;
+    const elapsed = this.#clock.elapsed();
+    const atWork = this.#whatIsAtWork();
     const overallMs = this.#times.overallMeanMs() ?? meanMs;
     const mixedMs =
       ahead.all === 0 ? meanMs : (ahead.task * meanMs + (ahead.all - ahead.task) * overallMs) / ahead.all;
 
     // Each limit by itself would let it begin in so long; all of them hold.
-    const waits = [
-      waitMs(
-        ahead.all,
-        this.#config.concurrency,
-        left(() => true),
-        mixedMs,
-      ),
-      ahead.rateOpensAt - now,
-    ];
-    if (policy.concurrency !== null) waits.push(waitMs(ahead.task, policy.concurrency, left(ofTask), meanMs));
-    if (policy.concurrencyPerClient !== null) {
-      const ofClient = left((run) => ofTask(run) && run.client === client);
-      waits.push(waitMs(ahead.client, policy.concurrencyPerClient, ofClient, meanMs));
+    const wait = (before: number, slots: number, ends: Ends, runMs = meanMs) =>
+      waitMs(before, slots, ends, elapsed, runMs);
+    const waits = [wait(ahead.all, this.#config.concurrency, atWork.all, mixedMs), ahead.rateOpensAt - now];
+    if (concurrency !== null) waits.push(wait(ahead.task, concurrency, atWork.ofTask(state, task)));
+    if (concurrencyPerClient !== null) {
+      waits.push(wait(ahead.client, concurrencyPerClient, atWork.ofClient(state, task, client)));
     }
-    if (policy.concurrencyPerKey !== null && key !== null) {
-      const ofKey = left((run) => ofTask(run) && run.key === key);
-      waits.push(waitMs(ahead.key, policy.concurrencyPerKey, ofKey, meanMs));
+    if (concurrencyPerKey !== null && key !== null) {
+      waits.push(wait(ahead.key, concurrencyPerKey, atWork.ofKey(state, task, key)));
     }
-    if (policy.isolate) {
-      const isolated = left((run) => this.#policies.of(run.state, run.task).isolate);
-      waits.push(waitMs(ahead.task, this.#config.threads, isolated, meanMs));
-    }
+    if (isolate) waits.push(wait(ahead.task, this.#config.threads, atWork.isolated));
     return now + Math.max(...waits);
   }
 
-  /** How long a run that is at work will go on; one that has been so for longer than usual may end at any time. */
-  #leftMs(run: LiveRun, now: number): number {
-    const meanMs = this.#times.meanMs(run.state, run.task) ?? this.#times.overallMeanMs() ?? 0;
-    // A clock that was set back makes nobody's run longer.
-    return Math.max(0, meanMs - Math.max(0, now - run.begunAt));
+  /** The same for all that is asked in one turn of the event loop. */
+  #whatIsAtWork(): AtWork {
+    if (!this.#atWork) {
+      this.#atWork = new AtWork(this.#live.values(), this.#times, this.#policies);
+      setImmediate(() => {
+        this.#atWork = undefined;
+      });
+    }
+    return this.#atWork;
   }
 }
 
@@ -96,11 +93,14 @@ function iso(time: number): string {
   return new Date(Math.round(time)).toISOString();
 }
 
-/** How long a run waits with `ahead` before it, where `slots` are at work at once and those that are have `left` to go. */
-function waitMs(ahead: number, slots: number, left: number[], meanMs: number): number {
-  const busy = left.sort((a, b) => a - b);
-  const idle = Math.max(0, slots - busy.length);
+/**
+ * How long a run waits with `ahead` before it, where `slots` are at work at once, those that are will end at `ends`, and it is
+ * `elapsed` now.
+ */
+function waitMs(ahead: number, slots: number, ends: Ends, elapsed: number, meanMs: number): number {
+  const idle = Math.max(0, slots - ends.length);
   const place = ahead % slots;
-  const first = place < idle ? 0 : (busy[place - idle] ?? 0);
+  const end = place < idle ? undefined : ends[place - idle];
+  const first = end === undefined ? 0 : Math.max(0, end - elapsed);
   return first + Math.floor(ahead / slots) * meanMs;
 }

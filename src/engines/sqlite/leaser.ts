@@ -283,7 +283,7 @@ export class Leaser {
   #finish(run: LiveRun, outcome: Outcome): void {
     const { clock, log, policies, progress, store, times } = this.#parts;
     if (outcome.kind === 'completed' || outcome.kind === 'failed') {
-      times.note(run.state, run.task, clock.now() - run.begunAt);
+      times.note(run.state, run.task, clock.elapsed() - run.begunAt);
     }
     const verdict = verdictOn(outcome, run, policies.of(run.state, run.task), clock.now());
     const { update, events } = run.end(verdict.outcome, verdict.back);

@@ -14,8 +14,6 @@ const duePerCommit = 1000;
 export class Leases {
   readonly #parts: StoreParts;
   readonly #cancels: Cancels;
-  /** When was last looked for runs that may begin. */
-  #lookedAt = Number.POSITIVE_INFINITY;
 
   constructor(parts: StoreParts, cancels: Cancels) {
     this.#parts = parts;
@@ -25,9 +23,10 @@ export class Leases {
   /** Leases up to `max` runs, whose turn it is at `at`; before that, what is due begins to wait for its turn. */
   lease(max: number, at: number): WriteAnswers['lease'] {
     // The clock was set back, in this life or between this and the one before: what has begun has not done so in the future.
-    if (at < this.#lookedAt) this.#parts.sql.run('UPDATE begun SET at = ? WHERE at > ?', [at, at]);
-    this.#lookedAt = at;
-    const expired = at >= this.#parts.memory.nextDue ? this.#lookAtTime(at) : [];
+    const { memory } = this.#parts;
+    if (at < memory.lookedAt) this.#parts.sql.run('UPDATE begun SET at = ? WHERE at > ?', [at, at]);
+    memory.lookedAt = at;
+    const expired = at >= memory.nextDue ? this.#lookAtTime(at) : [];
     // More expire than fit into one commit: none of those may begin, so nothing does before they have ended.
     if (expired.length === duePerCommit) return { leased: [], expired, nextAt: at };
     const leased: Row[] = [];
@@ -48,7 +47,7 @@ export class Leases {
       leased.push(row);
     }
     const opens = this.#parts.waiting.rateOpensAt(at);
-    const nextAt = Math.min(this.#parts.memory.nextDue, opens ?? Number.POSITIVE_INFINITY);
+    const nextAt = Math.min(memory.nextDue, opens ?? Number.POSITIVE_INFINITY);
     return { leased, expired, nextAt: Number.isFinite(nextAt) ? nextAt : null };
   }
 

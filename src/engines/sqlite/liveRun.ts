@@ -50,6 +50,8 @@ export interface HandBack {
 /** Who a live run belongs to: told when it has something to number, and when a status must reach the disk at once. */
 export interface LiveRunHost {
   now(): number;
+  /** What durations are measured by. */
+  elapsed(): number;
   spoke(run: LiveRun): void;
   /** Resolves after the host has numbered what this tick brought. */
   nextTick(): Promise<void>;
@@ -70,7 +72,7 @@ export class LiveRun implements LeasedRun, AttemptContext {
   readonly key: string | null;
   readonly failures: number;
   readonly deaths: number;
-  /** When its lease began. */
+  /** When its lease began, by `Clock.elapsed`. */
   readonly begunAt: number;
   snapshot: Snapshot;
   /** Numbered and shown, not yet on disk. */
@@ -96,7 +98,7 @@ export class LiveRun implements LeasedRun, AttemptContext {
   /** Of each of `unflushed`, and of all. */
   readonly #sizes: number[] = [];
   #unflushedBytes = 0;
-  #flushedAt = 0;
+  #flushedAt = Number.NEGATIVE_INFINITY;
   /** Events and bytes of history on disk, about; unknown for a run that had a life before this lease. */
   #kept = { count: 0, bytes: 0 };
   readonly #unnumbered = new Unnumbered();
@@ -119,7 +121,7 @@ export class LiveRun implements LeasedRun, AttemptContext {
     this.key = run.key;
     this.failures = run.failures;
     this.deaths = run.deaths;
-    this.begunAt = host.now();
+    this.begunAt = host.elapsed();
     this.snapshot = snapshot;
     this.statusOnDisk = snapshot.status;
     this.reserved = snapshot.seq + leaseReserve;
@@ -259,7 +261,7 @@ export class LiveRun implements LeasedRun, AttemptContext {
 
   /** Takes what is not on disk yet as one write; `flushed` or `flushFailed` is to be called with what came of it. */
   takeUpdate(): { update: RunUpdate; reserved: number; outgrown: boolean } {
-    const now = this.#host.now();
+    const now = this.#host.elapsed();
     // A run that used up its numbers soon gets more at a time; one that talks slowly leaves a smaller gap after a crash.
     if (this.starved || now - this.#flushedAt < reserveForMs) {
       this.reserveSize = Math.min(this.reserveSize * 2, mostReserved);

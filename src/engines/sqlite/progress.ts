@@ -39,6 +39,10 @@ export class Progress implements LiveRunHost {
     return this.#clock.now();
   }
 
+  elapsed(): number {
+    return this.#clock.elapsed();
+  }
+
   spoke(run: LiveRun): void {
     this.#spoken.push(run);
     this.nextTick();

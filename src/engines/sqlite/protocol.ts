@@ -83,7 +83,7 @@ export type ReadOperation =
     }
   | { op: 'history'; id: string; since: number }
   | { op: 'input'; id: string }
-  | { op: 'standings'; ids: string[]; at: number };
+  | { op: 'standings'; ids: readonly string[]; at: number };
 
 /**
  * Why a lease ended without an end of its run: `death` of its process or thread, `failure` of its attempt, `kill` of a thread that

@@ -13,9 +13,6 @@ import type { StoreClient } from './storeClient.ts';
 /** Events in one page of history. */
 const pageEvents = 500;
 
-/** Asked for in one message, so that commits come in between. */
-const standingsAtOnce = 500;
-
 export class RunReader {
   readonly #clock: Clock;
   readonly #store: StoreClient;
@@ -42,14 +39,10 @@ export class RunReader {
   }
 
   async standings(ids: readonly string[]): Promise<Map<string, Standing>> {
-    const standings = new Map<string, Standing>();
-    for (let from = 0; from < ids.length; from += standingsAtOnce) {
-      const some = ids.slice(from, from + standingsAtOnce);
-      for (const stored of await this.#store.read({ op: 'standings', ids: some, at: this.#clock.now() })) {
-        standings.set(stored.row.id as string, this.#estimates.standing(stored.row, stored.ahead ?? null));
-      }
-    }
-    return standings;
+    const waiting = await this.#store.read({ op: 'standings', ids, at: this.#clock.now() });
+    return new Map(
+      waiting.map(({ row, ahead }) => [row.id as string, this.#estimates.standing(row, ahead ?? null)]),
+    );
   }
 
   asRun({ row, ahead }: StoredRun): Run {

@@ -4,7 +4,7 @@
 import { join } from 'node:path';
 import type { ScopeMode } from '../../engine.ts';
 import { Cancels } from './cancels.ts';
-import { type Database, openDatabase, type Row } from './driver.ts';
+import { type Database, openDatabase, type Row, sqliteFault } from './driver.ts';
 import { HistoryTable } from './historyTable.ts';
 import { KeyTable } from './keyTable.ts';
 import { Leases } from './leases.ts';
@@ -16,6 +16,7 @@ import { ScheduleTable } from './scheduleTable.ts';
 import { Starts } from './starts.ts';
 import { Statements } from './statements.ts';
 import type { StoreParts } from './storeParts.ts';
+import type { Limits } from './taskLimits.ts';
 import { databaseFile, insertToken, revokeToken } from './tokens.ts';
 import { WaitingRuns } from './waitingRuns.ts';
 
@@ -45,7 +46,7 @@ export class Store {
       keys: new KeyTable(this.#sql),
       schedules: new ScheduleTable(this.#sql),
       waiting,
-      memory: { nextDue: Number.NEGATIVE_INFINITY, ended: 0 },
+      memory: { nextDue: Number.NEGATIVE_INFINITY, lookedAt: Number.POSITIVE_INFINITY, ended: 0 },
     };
     this.#cancels = new Cancels(this.#parts);
     this.#leases = new Leases(this.#parts, this.#cancels);
@@ -114,7 +115,9 @@ export class Store {
       // SQLite has rolled back by itself, as it does when the disk is full.
     }
     this.#waiting.rolledBack();
-    this.#parts.memory.nextDue = Number.NEGATIVE_INFINITY;
+    const { memory } = this.#parts;
+    memory.nextDue = Number.NEGATIVE_INFINITY;
+    memory.lookedAt = Number.POSITIVE_INFINITY;
   }
 
   /** What waits, what is paused, and when attempts of tasks with a rate began. */
@@ -128,8 +131,9 @@ export class Store {
       this.#waiting.load(ns, placeOf(line), openedAt);
     }
     this.readModes();
-    for (const { state, task, rateLimit } of limits) {
-      if (rateLimit === null) continue;
+    const rated = limits.filter(({ rateLimit }) => rateLimit !== null);
+    this.#forgetOtherRates(rated);
+    for (const { state, task } of rated) {
       const begun = this.#sql.all('SELECT at FROM begun WHERE state = ? AND task = ? ORDER BY at', [
         state,
         task,
@@ -141,6 +145,21 @@ export class Store {
       );
     }
     this.#waiting.committed();
+  }
+
+  /** Deletes what was kept for the rates of tasks that have none any more. */
+  #forgetOtherRates(rated: readonly Limits[]): void {
+    const others = this.#sql
+      .all('SELECT DISTINCT state, task FROM begun')
+      .filter((row) => !rated.some(({ state, task }) => row.state === state && row.task === task));
+    try {
+      for (const { state, task } of others as { state: string; task: string }[]) {
+        this.#sql.run('DELETE FROM begun WHERE state = ? AND task = ?', [state, task]);
+      }
+    } catch (error) {
+      // A disk that cannot be written keeps no server from starting, which reads all the same: the next start tries again.
+      if (sqliteFault(error) === 'other') throw error;
+    }
   }
 
   /** Reads the modes anew: another process may have set them. */

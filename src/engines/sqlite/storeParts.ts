@@ -21,6 +21,8 @@ export interface StoreParts {
 export interface StoreMemory {
   /** No run is due, or expires, before this time. */
   nextDue: number;
+  /** When was last looked for runs that may begin; later than any time where that is not known. */
+  lookedAt: number;
   /** Runs that ended since the store was opened. */
   ended: number;
 }

@@ -8,6 +8,7 @@
 
 import type { Match, Mode, Scope, ScopeMode } from '../../engine.ts';
 import { highestPriority } from '../../policy.ts';
+import { Tally } from './tally.ts';
 import { type Limits, noLimits } from './taskLimits.ts';
 import { Turns } from './turns.ts';
 import { type Candidate, WaitingTask } from './waitingTask.ts';
@@ -49,6 +50,9 @@ export class WaitingRuns {
   /** Takes back what was done since the last commit, the latest first. */
   #undo: (() => void)[] = [];
   size = 0;
+  /** What was counted since anything changed: of all tasks together, and of each by itself. */
+  #tally: Tally | undefined;
+  readonly #tallies = new Map<WaitingTask, Tally>();
 
   constructor(limits: readonly Limits[], threads: number) {
     this.#threads = threads;
@@ -86,6 +90,7 @@ export class WaitingRuns {
 
   #add(n: number, { state, task: name, client, key, priority }: Place, at: number): void {
     const task = this.#task(state, name);
+    this.#changed();
     this.#turns.came(client);
     task.add(n, client, task.limits.limits.concurrencyPerKey === null ? null : key, priority, at);
     this.size++;
@@ -95,6 +100,7 @@ export class WaitingRuns {
     const task = this.#task(state, name);
     if (!task.remove(n, client, task.limits.limits.concurrencyPerKey === null ? null : key, priority))
       return false;
+    this.#changed();
     this.#turns.left(client);
     this.size--;
     return true;
@@ -124,6 +130,7 @@ export class WaitingRuns {
     if (candidate === next) this.#passOver(next, at);
     const { task, line, n, key } = candidate;
     const place = { state: task.state, task: task.name, client: line.client, key, priority: line.priority };
+    this.#changed();
     task.take(candidate, at);
     this.size--;
     this.#turns.left(line.client);
@@ -263,12 +270,14 @@ export class WaitingRuns {
 
   /** What is on disk, whoever has written it. */
   replaceModes(modes: readonly ScopeMode[]): void {
+    this.#changed();
     this.#modes.clear();
     for (const { scope, mode } of modes) this.#modes.set(taskKey(scope.state, scope.task ?? ''), mode);
     for (const [key, task] of this.#tasks) task.paused = this.#isPaused(key);
   }
 
   #applyMode(key: string, mode: Mode): void {
+    this.#changed();
     if (mode === 'run') this.#modes.delete(key);
     else this.#modes.set(key, mode);
     for (const [each, task] of this.#tasks) task.paused = this.#isPaused(each);
@@ -294,19 +303,40 @@ export class WaitingRuns {
     const line = task.line(client, priority);
     const own = line?.before(n, lane) ?? 0;
     const ofLine = Math.max(own, line?.beforeTurn(own) ?? 0);
-    const ofTask = task.before(priority, client, ofLine);
-    let all = ofTask;
-    for (const other of this.#tasks.values()) {
-      if (other !== task && !other.isEmpty && !other.paused) all += other.before(priority, client, ofLine);
-    }
+    const ofTask = this.#tallyOf(task).before(priority, client, ofLine);
+    const ofThoseThatMove = this.#tallyOfAll().before(priority, client, ofLine);
     return {
       key: higherOfKey + own,
       client: higherOfClient + ofLine,
       task: ofTask,
-      all,
+      all: task.paused ? ofTask + ofThoseThatMove : ofThoseThatMove,
       rateOpensAt: task.limits.rateOpensAt(at, ofTask),
       paused: task.paused,
     };
+  }
+
+  #tallyOf(task: WaitingTask): Tally {
+    let tally = this.#tallies.get(task);
+    if (!tally) {
+      tally = new Tally([task], this.#turns);
+      this.#tallies.set(task, tally);
+    }
+    return tally;
+  }
+
+  /** Of all tasks that are not paused. */
+  #tallyOfAll(): Tally {
+    this.#tally ??= new Tally(
+      [...this.#tasks.values()].filter((task) => !task.paused),
+      this.#turns,
+    );
+    return this.#tally;
+  }
+
+  /** Something waits, or moves, that did not, or does so no longer: whoever asks is counted for anew. */
+  #changed(): void {
+    if (this.#tally) this.#tally = undefined;
+    if (this.#tallies.size > 0) this.#tallies.clear();
   }
 
   #task(state: string, name: string): WaitingTask {

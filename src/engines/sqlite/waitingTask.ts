@@ -2,7 +2,6 @@
  * What waits for one task: a line for each client and priority, and the limits that they meet.
  */
 import TinyQueue from 'tinyqueue';
-import { highestPriority } from '../../policy.ts';
 import { Line } from './line.ts';
 import { Passing } from './passing.ts';
 import { isUnlimited, type Limits, TaskLimits } from './taskLimits.ts';
@@ -24,6 +23,8 @@ interface Level {
   readonly order: TinyQueue<Entry>;
   size: number;
 }
+
+const noLines: ReadonlyMap<string | null, Line> = new Map();
 
 /** Whose turn it is. */
 export interface Candidate {
@@ -62,6 +63,11 @@ export class WaitingTask {
 
   size(priority: number): number {
     return this.#levels[priority]?.size ?? 0;
+  }
+
+  /** By client; some may be empty. */
+  lines(priority: number): ReadonlyMap<string | null, Line> {
+    return this.#levels[priority]?.lines ?? noLines;
   }
 
   line(client: string | null, priority: number): Line | undefined {
@@ -220,23 +226,6 @@ export class WaitingTask {
     return some;
   }
 
-  /** How many runs of this task go before one that has `own` runs of its client before it on its level. */
-  before(priority: number, client: string | null, own: number): number {
-    let before = 0;
-    for (let higher = highestPriority; higher > priority; higher--) before += this.size(higher);
-    const level = this.#levels[priority];
-    if (!level) return before + own;
-    if (level.lines.size > mostLinesCounted)
-      return before + Math.min(level.size, (own + 1) * level.lines.size);
-    const turn = this.#turns.of(client);
-    for (const line of level.lines.values()) {
-      if (line.client === client) before += Math.min(line.size, own);
-      // Clients take turns: another one has as many before it, and one more where its turn comes first.
-      else before += Math.min(line.size, this.#turns.of(line.client) < turn ? own + 1 : own);
-    }
-    return before;
-  }
-
   #entry(line: Line): Entry {
     return { line, turn: this.#turns.of(line.client), arrival: ++this.#arrivals };
   }
@@ -254,6 +243,3 @@ export class WaitingTask {
 function byTurn(a: Entry, b: Entry): number {
   return a.turn - b.turn || a.arrival - b.arrival;
 }
-
-/** Of more lines than these an estimate is made as if each had as many as it takes. */
-const mostLinesCounted = 200;

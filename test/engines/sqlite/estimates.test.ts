@@ -18,14 +18,13 @@ describe('run times', () => {
     expect(times.meanMs('s', 'other')).toBeNull();
   });
 
-  test('of all tasks are known together, and none is less than nothing', () => {
+  test('of all tasks are known together', () => {
     const times = new RunTimes();
     for (const [task, ms] of [
       ['a', 10],
       ['a', 20],
       ['b', 30],
       ['b', 40],
-      ['c', -3_600_000],
     ] as const) {
       times.note('s', task, ms);
     }
@@ -49,7 +48,10 @@ describe('estimates', () => {
     const times = new RunTimes();
     if (meanMs !== null) for (let run = 0; run < 5; run++) times.note('s', 't', meanMs);
     const live = new Map(
-      atWork.map((ms, place) => [String(place), { ...row, begunAt: clock.now() - ms } as unknown as LiveRun]),
+      atWork.map((ms, place) => [
+        String(place),
+        { ...row, begunAt: clock.elapsed() - ms } as unknown as LiveRun,
+      ]),
     );
     const policies = { of: () => ({ ...defaultPolicy, ...policy }), all: () => [], keysOf: () => ({}) };
     return new Estimates({ clock, policies }, { concurrency, threads: 2 }, live, times);
@@ -90,6 +92,36 @@ describe('estimates', () => {
     expect(startsIn(estimates({ isolate: true }, [400, 600], 100), ahead({ task: 2, all: 2 }))).toBe(1400);
     const opens = ahead({ rateOpensAt: clock.now() + 7000 });
     expect(startsIn(estimates({ concurrency: 1 }, [400], 100), opens)).toBe(7000);
+  });
+
+  test('look at what is at work once for all that is asked in one turn, and anew in the next', async () => {
+    let looks = 0;
+    class Live extends Map<string, LiveRun> {
+      override values(): MapIterator<LiveRun> {
+        looks++;
+        return super.values();
+      }
+    }
+    const times = new RunTimes();
+    for (let run = 0; run < 5; run++) times.note('s', 't', 1000);
+    const atWork = (ms: number) => ({ ...row, begunAt: clock.elapsed() - ms }) as unknown as LiveRun;
+    const live = new Live(Array.from({ length: 10_000 }, (_, place) => [String(place), atWork(place / 100)]));
+    const policies = {
+      of: () => ({ ...defaultPolicy, concurrency: 10_000 }),
+      all: () => [],
+      keysOf: () => ({}),
+    };
+    const config = { concurrency: 10_000, threads: 2 };
+    const many = new Estimates({ clock, policies }, config, live, times);
+    for (let before = 0; before < 1000; before++) {
+      // The longest at work ends first.
+      expect(startsIn(many, ahead({ task: before, all: before }))).toBe(Math.round(900 + (before + 1) / 100));
+    }
+    expect(looks).toBe(1);
+    await new Promise((resolve) => setImmediate(resolve));
+    live.clear();
+    expect(startsIn(many, ahead())).toBe(0);
+    expect(looks).toBe(2);
   });
 
   test('say nothing where nothing is known, or it is paused', () => {

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { type Limits, noLimits } from '../../../src/engines/sqlite/taskLimits.ts';
-import { type Place, WaitingRuns } from '../../../src/engines/sqlite/waitingRuns.ts';
+import { type Ahead, type Place, WaitingRuns } from '../../../src/engines/sqlite/waitingRuns.ts';
 
 const limits: Limits[] = [
   { state: 's', task: 'limited', ...noLimits, concurrency: 2, concurrencyPerClient: 1, concurrencyPerKey: 1 },
@@ -202,6 +202,97 @@ describe('what goes before a run', () => {
     }
     expect(said.get(3)?.client).toBe(3);
     expect(said.get(8)?.client).toBe(0);
+  });
+
+  test('of a task that has none of its priority counts only those of a higher one', () => {
+    const runs = new WaitingRuns([], 1);
+    for (let n = 1; n <= 5; n++) runs.add(n, place(), 0);
+    runs.add(6, place({ task: 'other', priority: 5 }), 0);
+    expect(runs.ahead(5, place(), 0)).toMatchObject({ client: 4, task: 4, all: 5 });
+  });
+
+  test('is what the sizes of the lines say, whatever has come and gone since it was last asked for', () => {
+    const names = ['free', 'other', 'third'];
+    const anyPlace = fc.record({
+      state: fc.constant('s'),
+      task: fc.constantFrom(...names),
+      client: fc.constantFrom(null, 'a', 'b', 'c'),
+      key: fc.constant(null),
+      priority: fc.constantFrom(0, 5, 9),
+    });
+    const step = fc.oneof(
+      { weight: 6, arbitrary: fc.tuple(fc.constant('add' as const), anyPlace) },
+      { weight: 2, arbitrary: fc.tuple(fc.constant('remove' as const), fc.nat(50)) },
+      { weight: 1, arbitrary: fc.tuple(fc.constant('pause' as const), fc.constantFrom(...names)) },
+      { weight: 1, arbitrary: fc.tuple(fc.constant('run' as const), fc.constantFrom(...names)) },
+      { weight: 1, arbitrary: fc.tuple(fc.constant('fail' as const), fc.constant(null)) },
+      { weight: 3, arbitrary: fc.tuple(fc.constant('ask' as const), fc.constant(null)) },
+    );
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+        const runs = new WaitingRuns([], 1);
+        const waiting = new Map<number, Place>();
+        const paused = new Set<string>();
+        /** In the order of their turns: nobody has one here. */
+        const clients: (string | null)[] = [];
+        let n = 0;
+        for (const [what, given] of steps) {
+          if (what === 'add') {
+            runs.add(++n, given, 0);
+            waiting.set(n, given);
+            if (!clients.includes(given.client)) clients.push(given.client);
+          } else if (what === 'remove') {
+            const one = [...waiting.keys()][given % Math.max(waiting.size, 1)];
+            if (one === undefined) continue;
+            runs.remove(one, waiting.get(one) as Place, 0);
+            waiting.delete(one);
+          } else if (what === 'pause' || what === 'run') {
+            runs.setMode({ state: 's', task: given }, what);
+            if (what === 'pause') paused.add(given);
+            else paused.delete(given);
+          } else if (what === 'fail') {
+            runs.committed();
+            for (const [one, its] of waiting) runs.remove(one, its, 0);
+            for (const one of waiting.keys()) runs.ahead(one, waiting.get(one) as Place, 0);
+            runs.rolledBack();
+          } else
+            for (const [one, its] of waiting) expect(runs.ahead(one, its, 0)).toMatchObject(ahead(one, its));
+        }
+
+        function ahead(
+          one: number,
+          { task, client, priority }: Place,
+        ): Pick<Ahead, 'client' | 'task' | 'all'> {
+          const sizes = new Map<string, { line: Place; size: number }>();
+          const higher = new Map(names.map((name) => [name, 0]));
+          let own = 0;
+          let higherOfClient = 0;
+          for (const [m, its] of waiting) {
+            const isOwn = its.task === task && its.client === client;
+            if (its.priority > priority) {
+              higher.set(its.task, (higher.get(its.task) as number) + 1);
+              if (isOwn) higherOfClient++;
+            } else if (its.priority === priority) {
+              if (isOwn && m < one) own++;
+              const name = `${its.task} ${its.client}`;
+              sizes.set(name, { line: its, size: (sizes.get(name)?.size ?? 0) + 1 });
+            }
+          }
+          const of = (name: string) => {
+            let before = higher.get(name) as number;
+            for (const { line, size } of sizes.values()) {
+              const comesFirst = clients.indexOf(line.client) < clients.indexOf(client);
+              if (line.task === name) before += Math.min(size, comesFirst ? own + 1 : own);
+            }
+            return before;
+          };
+          const moving = names.filter((name) => name === task || !paused.has(name));
+          const all = moving.reduce((sum, name) => sum + of(name), 0);
+          return { client: higherOfClient + own, task: of(task), all };
+        }
+      }),
+      { numRuns: 500 },
+    );
   });
 });
 
