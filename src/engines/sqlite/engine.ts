@@ -25,6 +25,7 @@ import {
 } from '../../engine.ts';
 import type { Policies } from '../../policy.ts';
 import { isTerminal, type Run, type RunEvent, type Standing } from '../../run.ts';
+import { ServedTasks } from '../../servedTasks.ts';
 import { idAlphabet } from '../../token.ts';
 import type { DriverName, Row } from './driver.ts';
 import { Estimates } from './estimates.ts';
@@ -72,6 +73,7 @@ export class SqliteEngine implements Engine {
   readonly #reader: RunReader;
   readonly #scheduler: Scheduler;
   readonly #modes = new Modes();
+  readonly #served: ServedTasks;
   #emit: (event: RunEvent) => void = () => {};
   #lastN = 0;
   #trouble: string | null = null;
@@ -95,12 +97,15 @@ export class SqliteEngine implements Engine {
         rateLimit: policy.rateLimit,
         isolate: policy.isolate,
       }));
+    const served = parts.policies.all().map(({ state, task }) => ({ state, task }));
+    this.#served = new ServedTasks(served);
     const settings = {
       folder,
       keepMs,
       keepRuns,
       limits,
       threads,
+      served,
       ...(parts.driver && { driver: parts.driver }),
     };
     const listener: StoreListener = {
@@ -140,7 +145,7 @@ export class SqliteEngine implements Engine {
     const ready = await this.#store.open(this.#parts.clock.now());
     this.#lastN = ready.lastN;
     this.#leaser.open(ready.pending);
-    this.#modes.replace(ready.modes);
+    this.#setModes(ready.modes);
     this.tokens.replace(ready.tokens);
     const opened = this.#scheduler.open();
     this.#recovered = Promise.all(ready.interrupted.map((row) => this.#leaser.recover(row)));
@@ -359,13 +364,26 @@ export class SqliteEngine implements Engine {
   }
 
   #setModes(modes: readonly ScopeMode[]): void {
-    if (JSON.stringify(modes) === JSON.stringify(this.#modes.all)) return;
+    const before = this.#modes.all.map(modeText);
+    const inForce = modes.map(modeText);
+    if (inForce.join() === before.join()) return;
     this.#modes.replace(modes);
-    const held = modes.map(
-      ({ scope, mode }) => `${mode} ${scope.state}${scope.task ? ` ${scope.task}` : ''}`,
-    );
-    this.#parts.log('info', `An admin has decided: ${held.join(', ') || 'everything runs'}`);
+    this.#parts.log('info', `An admin has decided: ${inForce.join(', ') || 'everything runs'}`);
+    for (const mode of modes) if (!before.includes(modeText(mode))) this.#warnOfMissing(mode);
     this.#leaser.mayHaveOpened();
+  }
+
+  /** A name that was misspelt would otherwise hold up nothing, and nobody would know. */
+  #warnOfMissing({ scope, mode }: ScopeMode): void {
+    const missing = this.#served.missing(scope);
+    if (missing === undefined) return;
+    const { state, task } = scope;
+    const decided = modeText({ scope, mode });
+    this.#parts.log(
+      'warn',
+      `"${decided}" is in force for what this server does not have. ${missing} To end it: spyglass-tasks ${modeText({ scope, mode: 'resume' })}`,
+      { mode, state, task },
+    );
   }
 
   modes(): readonly ScopeMode[] {
@@ -408,4 +426,9 @@ export class SqliteEngine implements Engine {
     this.#progress.stop();
     await this.#store.close();
   }
+}
+
+/** As the command line has it. */
+function modeText({ scope, mode }: { scope: Scope; mode: Mode | 'resume' }): string {
+  return `${mode} ${scope.state}${scope.task === undefined ? '' : ` ${scope.task}`}`;
 }

@@ -105,6 +105,14 @@ const migrations: readonly string[] = [
     PRIMARY KEY (state, task)
   ) STRICT, WITHOUT ROWID;
   `,
+  `
+  -- What the latest server serves, in its order.
+  CREATE TABLE served (
+    place INTEGER PRIMARY KEY,
+    state TEXT NOT NULL,
+    task  TEXT NOT NULL
+  ) STRICT;
+  `,
 ];
 
 /** Brings a database up to date, each step in a transaction of its own. */

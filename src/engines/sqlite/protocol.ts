@@ -2,6 +2,7 @@
  * What the main loop and the store thread say to each other: batches of operations one way, their answers the other.
  */
 import type { Match, Mode, Scope, ScopeMode, StartRequest } from '../../engine.ts';
+import type { TaskName } from '../../servedTasks.ts';
 import type { ClientToken } from '../../token.ts';
 import type { DriverName, Row } from './driver.ts';
 import type { Chunk } from './history.ts';
@@ -61,6 +62,8 @@ export type WriteOperation =
   /** Cancels those that match: up to `limit` of those that wait, and all that are leased. */
   | { op: 'cancelAll'; match: Match; limit: number; at: number }
   | { op: 'setMode'; scope: Scope; mode: Mode }
+  /** Tells commands what there is. */
+  | { op: 'serve'; tasks: readonly TaskName[] }
   | { op: 'seeSchedules'; keys: string[]; at: number }
   /** Accepts the run of an occurrence, unless it had one; null: it is to have none. */
   | { op: 'occur'; key: string; occurrence: number; run: NewRun | null }
@@ -128,6 +131,7 @@ export interface WriteAnswers {
   /** Those that have ended, the ids of those that are leased, and whether there may be more. */
   cancelAll: { ended: Row[]; leased: string[]; more: boolean };
   setMode: ScopeMode[];
+  serve: true;
   seeSchedules: Row[];
   /** `occurred`: it had one, or is to have none. */
   occur: Accepted | 'occurred';
@@ -178,6 +182,8 @@ export interface StoreSettings {
   /** Of the tasks that have any. */
   limits: Limits[];
   threads: number;
+  /** All that the server has. */
+  served: readonly TaskName[];
   /** Default: the best that this Node has. */
   driver?: DriverName;
 }

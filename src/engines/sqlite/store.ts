@@ -4,6 +4,7 @@
 import { join } from 'node:path';
 import type { ScopeMode } from '../../engine.ts';
 import { Cancels } from './cancels.ts';
+import { databaseFile } from './dataFolder.ts';
 import { type Database, openDatabase, type Row } from './driver.ts';
 import { HistoryTable } from './historyTable.ts';
 import { KeyTable } from './keyTable.ts';
@@ -13,10 +14,11 @@ import { ModeTable } from './modeTable.ts';
 import type { ReadAnswers, ReadOperation, StoreSettings, WriteAnswers, WriteOperation } from './protocol.ts';
 import { placeOf, RunTable } from './runTable.ts';
 import { ScheduleTable } from './scheduleTable.ts';
+import { ServedTable } from './servedTable.ts';
 import { Starts } from './starts.ts';
 import { Statements } from './statements.ts';
 import type { StoreParts } from './storeParts.ts';
-import { databaseFile, insertToken, revokeToken } from './tokens.ts';
+import { insertToken, revokeToken } from './tokens.ts';
 import { WaitingRuns } from './waitingRuns.ts';
 
 // `status < 3` stands in every query for active runs, next to what it already implies: SQLite uses a partial index only for a
@@ -28,6 +30,7 @@ export class Store {
   readonly #parts: StoreParts;
   readonly #waiting: WaitingRuns;
   readonly #modes: ModeTable;
+  readonly #served: ServedTable;
   readonly #starts: Starts;
   readonly #leases: Leases;
   readonly #cancels: Cancels;
@@ -37,6 +40,7 @@ export class Store {
     this.#sql = new Statements(database);
     this.#waiting = waiting;
     this.#modes = new ModeTable(this.#sql);
+    this.#served = new ServedTable(this.#sql);
     const history = new HistoryTable(this.#sql);
     this.#parts = {
       sql: this.#sql,
@@ -174,6 +178,9 @@ export class Store {
         return this.#parts.schedules.see(operation.keys, operation.at);
       case 'occur':
         return this.#starts.occur(operation.key, operation.occurrence, operation.run);
+      case 'serve':
+        this.#served.replace(operation.tasks);
+        return true;
       case 'createToken':
         insertToken(this.#database, operation.token);
         return true;

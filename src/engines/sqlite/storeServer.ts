@@ -46,7 +46,7 @@ export function serveStore(settings: StoreSettings, port: StorePort): void {
 }
 
 function serve(settings: StoreSettings, port: StorePort): void {
-  const { folder, keepMs, keepRuns, driver } = settings;
+  const { folder, keepMs, keepRuns, served, driver } = settings;
   const say = (message: FromThread): void => port.postMessage(message);
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   const unlock = lockDataFolder(folder, driver);
@@ -61,10 +61,12 @@ function serve(settings: StoreSettings, port: StorePort): void {
   }
 
   if (!ballast.fill()) setTrouble(troubles.full);
+  // Where it cannot be written now, it is when the trouble is over.
+  const serving: WriteOperation = { op: 'serve', tasks: served };
   const heal = setInterval(() => {
     if (trouble === null || (trouble === troubles.full && !ballast.fill())) return;
     try {
-      store.commit([]);
+      store.commit([serving]);
       ballast.fill();
       setTrouble(null);
     } catch {
@@ -121,6 +123,8 @@ function serve(settings: StoreSettings, port: StorePort): void {
       owed.includes(operation) ? (remaining.next().value as Answer) : { refused: reason, retry: false },
     );
   }
+
+  commit([serving]);
 
   port.on('message', (message: ToThread) => {
     switch (message.kind) {
