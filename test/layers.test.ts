@@ -44,6 +44,7 @@ const layers = [
   ['http.ts', 'listen.ts', 'server.ts'],
   [
     'adminCommand.ts',
+    'cancelCommand.ts',
     'cli.ts',
     'index.ts',
     'modeCommand.ts',

@@ -27,13 +27,14 @@ import type { Policies } from '../../policy.ts';
 import { isTerminal, type Run, type RunEvent, type Standing } from '../../run.ts';
 import { ServedTasks } from '../../servedTasks.ts';
 import { idAlphabet } from '../../token.ts';
+import { CancelOrders } from './cancelOrders.ts';
 import type { DriverName, Row } from './driver.ts';
 import { Estimates } from './estimates.ts';
 import { closingEvents, openingEvents } from './history.ts';
 import { Leaser } from './leaser.ts';
 import { Modes } from './modes.ts';
 import { Progress } from './progress.ts';
-import type { Accepted, NewRun, RunWish, StoreSettings } from './protocol.ts';
+import type { Accepted, NewRun, RunWish, StoreSettings, WriteAnswers } from './protocol.ts';
 import { RunReader } from './runReader.ts';
 import { RunTimes } from './runTimes.ts';
 import { Scheduler } from './scheduler.ts';
@@ -72,6 +73,7 @@ export class SqliteEngine implements Engine {
   readonly #estimates: Estimates;
   readonly #reader: RunReader;
   readonly #scheduler: Scheduler;
+  readonly #orders: CancelOrders;
   readonly #modes = new Modes();
   readonly #served: ServedTasks;
   #emit: (event: RunEvent) => void = () => {};
@@ -111,6 +113,7 @@ export class SqliteEngine implements Engine {
     const listener: StoreListener = {
       tokens: (tokens) => this.tokens.replace(tokens),
       modes: (modes) => this.#setModes(modes),
+      orders: (orders) => void this.#orders.receive(orders),
       trouble: (reason) => this.#setTrouble(reason),
       died: (error) => this.#setTrouble(`the store stopped: ${error.message}; restart the server`),
     };
@@ -133,6 +136,12 @@ export class SqliteEngine implements Engine {
       store: this.#store,
       occur: (key, occurrence, request) => this.#occur(key, occurrence, request),
     });
+    this.#orders = new CancelOrders({
+      ...parts,
+      store: this.#store,
+      atOnce: cancelledAtOnce,
+      cancelled: (batch) => this.#cancelled(batch),
+    });
     this.#estimates = new Estimates(parts, config, this.#leaser.live, times);
     this.#reader = new RunReader(parts.clock, this.#store, this.#leaser.live, this.#estimates);
   }
@@ -149,8 +158,10 @@ export class SqliteEngine implements Engine {
     this.tokens.replace(ready.tokens);
     const opened = this.#scheduler.open();
     this.#recovered = Promise.all(ready.interrupted.map((row) => this.#leaser.recover(row)));
+    // Behind what was at work when the process died, and before anything is leased.
+    const cancelled = this.#orders.receive(ready.orders);
     // A full disk takes these later. Reads, and the reason for refusing starts, are not to wait for that.
-    await Promise.race([Promise.all([this.#recovered, opened]), this.#inTrouble()]);
+    await Promise.race([Promise.all([this.#recovered, opened, cancelled]), this.#inTrouble()]);
     this.#progress.start();
   }
 
@@ -338,16 +349,18 @@ export class SqliteEngine implements Engine {
     const asked = new Set<string>();
     for (let more = true; more; ) {
       const at = this.#parts.clock.now();
-      const answer = await this.#store.write({ op: 'cancelAll', match, limit: cancelledAtOnce, at });
-      this.#ended(answer.ended);
-      for (const id of answer.leased) {
-        asked.add(id);
-        this.#leaser.cancel(id);
-      }
-      count += answer.ended.length;
-      more = answer.more;
+      const batch = await this.#store.write({ op: 'cancelAll', match, limit: cancelledAtOnce, at });
+      this.#cancelled(batch);
+      for (const id of batch.leased) asked.add(id);
+      count += batch.ended.length;
+      more = batch.more;
     }
     return count + asked.size;
+  }
+
+  #cancelled({ ended, leased }: WriteAnswers['cancelAll']): void {
+    this.#ended(ended);
+    for (const id of leased) this.#leaser.cancel(id);
   }
 
   /** Runs that waited have ended. */
@@ -408,6 +421,8 @@ export class SqliteEngine implements Engine {
     this.#trouble = reason;
     if (reason === null) {
       this.#parts.log('info', 'The store takes runs again');
+      // First in the queue, before a lease.
+      void this.#orders.carryOut();
       this.#leaser.mayHaveOpened();
     } else {
       this.#parts.log('error', `Starts are refused: ${reason}`, { data: this.#config.data });

@@ -1,9 +1,11 @@
 /**
  * What the main loop and the store thread say to each other: batches of operations one way, their answers the other.
  */
+import type { CancelProgress } from '../../admin.ts';
 import type { Match, Mode, Scope, ScopeMode, StartRequest } from '../../engine.ts';
 import type { TaskName } from '../../servedTasks.ts';
 import type { ClientToken } from '../../token.ts';
+import type { CancelOrder } from './cancelOrder.ts';
 import type { DriverName, Row } from './driver.ts';
 import type { Chunk } from './history.ts';
 import type { Limits } from './taskLimits.ts';
@@ -61,6 +63,8 @@ export type WriteOperation =
   | { op: 'cancel'; id: string; at: number }
   /** Cancels those that match: up to `limit` of those that wait, and all that are leased. */
   | { op: 'cancelAll'; match: Match; limit: number; at: number }
+  /** The same for an order, with a note of how far that has come. */
+  | { op: 'carryOut'; order: CancelOrder; limit: number; at: number }
   | { op: 'setMode'; scope: Scope; mode: Mode }
   /** Tells commands what there is. */
   | { op: 'serve'; tasks: readonly TaskName[] }
@@ -130,6 +134,7 @@ export interface WriteAnswers {
   cancel: { row: Row; cancelled: boolean } | undefined;
   /** Those that have ended, the ids of those that are leased, and whether there may be more. */
   cancelAll: { ended: Row[]; leased: string[]; more: boolean };
+  carryOut: WriteAnswers['cancelAll'] & { progress: CancelProgress };
   setMode: ScopeMode[];
   serve: true;
   seeSchedules: Row[];
@@ -163,12 +168,14 @@ export type FromThread =
       interrupted: Row[];
       tokens: ClientToken[];
       modes: ScopeMode[];
+      orders: CancelOrder[];
     }
   | { kind: 'failed'; message: string; exitCode: number | undefined }
   | { kind: 'written'; answers: Answer[] }
   | { kind: 'read'; ticket: number; answer: Answer }
   | { kind: 'tokens'; tokens: ClientToken[] }
   | { kind: 'modes'; modes: ScopeMode[] }
+  | { kind: 'orders'; orders: CancelOrder[] }
   /** Why starts are to be refused; null: all is well again. */
   | { kind: 'trouble'; reason: string | null }
   | { kind: 'closed' };

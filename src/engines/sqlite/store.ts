@@ -3,6 +3,8 @@
  */
 import { join } from 'node:path';
 import type { ScopeMode } from '../../engine.ts';
+import type { CancelOrder } from './cancelOrder.ts';
+import { CancelOrderTable } from './cancelOrderTable.ts';
 import { Cancels } from './cancels.ts';
 import { databaseFile } from './dataFolder.ts';
 import { type Database, openDatabase, type Row } from './driver.ts';
@@ -48,6 +50,7 @@ export class Store {
       history,
       keys: new KeyTable(this.#sql),
       schedules: new ScheduleTable(this.#sql),
+      orders: new CancelOrderTable(this.#sql),
       waiting,
       memory: { nextDue: Number.NEGATIVE_INFINITY, ended: 0 },
     };
@@ -154,6 +157,11 @@ export class Store {
     return modes;
   }
 
+  /** Orders that are to be carried out. */
+  orders(): CancelOrder[] {
+    return this.#parts.orders.open();
+  }
+
   #write(operation: WriteOperation): WriteAnswers[WriteOperation['op']] {
     switch (operation.op) {
       case 'accept':
@@ -170,6 +178,8 @@ export class Store {
         return this.#cancels.cancel(operation.id, operation.at);
       case 'cancelAll':
         return this.#cancels.cancelAll(operation.match, operation.limit, operation.at);
+      case 'carryOut':
+        return this.#cancels.carryOut(operation.order, operation.limit, operation.at);
       case 'setMode':
         this.#modes.set(operation.scope, operation.mode);
         this.#waiting.setMode(operation.scope, operation.mode);

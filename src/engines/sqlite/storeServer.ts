@@ -81,6 +81,8 @@ function serve(settings: StoreSettings, port: StorePort): void {
       if (now === version) return;
       say({ kind: 'tokens', tokens: readTokens(store.database) });
       say({ kind: 'modes', modes: store.readModes() });
+      const orders = store.orders();
+      if (orders.length > 0) say({ kind: 'orders', orders });
       version = now;
     } catch {
       // A disk that cannot be read just now: the next round asks again.
@@ -164,6 +166,7 @@ function serve(settings: StoreSettings, port: StorePort): void {
     lastN: store.lastN(),
     pending: store.pending(),
     modes: store.readModes(),
+    orders: store.orders(),
     interrupted: store.interrupted(),
     tokens: readTokens(store.database),
   });
