@@ -3,6 +3,7 @@
  * The command line: what is asked for, and how it ends.
  */
 import { Command, CommanderError } from 'commander';
+import { cancelCommand } from './cancelCommand.ts';
 import { exitCode, StartError } from './errors.ts';
 import { modeCommands } from './modeCommand.ts';
 import { serveCommand } from './serveCommand.ts';
@@ -16,6 +17,7 @@ Examples:
   spyglass-tasks token create --label "Ann"     a client token, printed once
   spyglass-tasks token revoke 8mWc1KxTqZ        by the id that "token list" shows
   spyglass-tasks pause reports nightly          a task, or a whole state; "resume" ends it
+  spyglass-tasks cancel --state reports --active pending
 
 Each command has its own help: spyglass-tasks serve --help
 
@@ -43,6 +45,7 @@ function program(): Command {
   serveCommand(root);
   tokenCommand(root);
   modeCommands(root);
+  cancelCommand(root);
   return root;
 }
 

@@ -143,12 +143,6 @@ export interface ScopeMode {
   mode: Mode;
 }
 
-/** Where modes are kept, for who sets them beside a running server: it notices within 100 ms. */
-export interface ModeStore {
-  all(): readonly ScopeMode[];
-  set(scope: Scope, mode: Mode): void;
-}
-
 /** Which runs an admin means; what is left out matches all. */
 export interface Match {
   state?: string;

@@ -3,9 +3,9 @@
  * one. It outlives both.
  */
 import type { Command } from 'commander';
-import { readSetting, settings } from './config.ts';
-import type { Mode, ModeStore, Scope } from './engine.ts';
-import { openModes } from './engines/open.ts';
+import type { AdminStore } from './admin.ts';
+import { refuseUnknown, withAdmin } from './adminCommand.ts';
+import type { Mode, Scope } from './engine.ts';
 import { type Flags, settingOption } from './serveCommand.ts';
 
 const commands: { name: string; mode: Mode; meaning: string; told: string }[] = [
@@ -31,15 +31,16 @@ const commands: { name: string; mode: Mode; meaning: string; told: string }[] = 
 
 export function modeCommands(root: Command): void {
   for (const { name, mode, meaning, told } of commands) {
-    root
+    const command = root
       .command(name)
       .description(meaning)
       .argument('<state>', 'the name of the state')
       .argument('[task]', 'one of its tasks (default: all of them)')
-      .addOption(settingOption('data'))
-      .action(async (state: string, task: string | undefined, flags: Flags) => {
-        await decide(task === undefined ? { state } : { state, task }, mode, told, flags);
-      });
+      .addOption(settingOption('data'));
+    if (mode !== 'run') command.option('--force', 'also for a name that only a later server will have');
+    command.action(async (state: string, task: string | undefined, flags: Flags) => {
+      await decide(task === undefined ? { state } : { state, task }, mode, told, flags);
+    });
   }
 }
 
@@ -47,23 +48,37 @@ export function modeCommands(root: Command): void {
 const noticeMs = 120;
 
 async function decide(scope: Scope, mode: Mode, told: string, flags: Flags): Promise<void> {
-  const data = readSetting('data', flags.data, process.env) ?? settings.data.fallback;
-  const modes = await openModes({ data });
-  try {
-    modes.set(scope, mode);
+  await withAdmin(flags, async (admin, data) => {
+    // What is in force can always be ended, whoever still has it.
+    const isEnding = mode === 'run' && isInForce(scope, admin);
+    if (!flags.force && !isEnding) {
+      const otherwise =
+        mode === 'run'
+          ? `; ${inForce(admin) || 'nothing is paused or drained'}`
+          : '; --force takes a name that only a later server will have';
+      refuseUnknown(scope, admin, data, otherwise);
+    }
+    admin.setMode(scope, mode);
     await new Promise((resolve) => setTimeout(resolve, noticeMs));
-    process.stderr.write(`${described(scope)} ${told}.\n${rest(modes)}`);
-  } finally {
-    modes.close();
-  }
+    process.stderr.write(`${described(scope)} ${told}.\n${rest(admin)}`);
+  });
+}
+
+function isInForce({ state, task }: Scope, admin: AdminStore): boolean {
+  return admin.modes().some(({ scope }) => scope.state === state && scope.task === task);
 }
 
 /** What else is paused or drained, lest an admin wonder why nothing moves. */
-function rest(modes: ModeStore): string {
-  const all = modes
-    .all()
+function rest(admin: AdminStore): string {
+  const text = inForce(admin);
+  return text === '' ? '' : `I${text.slice(1)}.\n`;
+}
+
+function inForce(admin: AdminStore): string {
+  const all = admin
+    .modes()
     .map(({ scope, mode }) => `${mode} ${scope.state}${scope.task === undefined ? '' : ` ${scope.task}`}`);
-  return all.length === 0 ? '' : `In force: ${all.join('; ')}.\n`;
+  return all.length === 0 ? '' : `in force: ${all.join(', ')}`;
 }
 
 function described({ state, task }: Scope): string {

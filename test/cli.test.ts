@@ -453,7 +453,10 @@ describe('spyglass-tasks pause, drain and resume', () => {
 
   test('refuse the starts of a state that is drained, also after a restart', async () => {
     const made = project();
+    const before = await serve(made);
     expect((await cli(made.root, ['drain', 'work'])).code).toBe(0);
+    before.child.kill('SIGTERM');
+    await before.ended;
     const { url } = await serve(made);
     const refused = await post(`${url}/api/work/task/start/ok`);
     expect(refused.status).toBe(503);

@@ -13,12 +13,14 @@ const layers = [
   ],
   [
     ...[
+      'admin.ts',
       'config.ts',
       'cron.ts',
       'engine.ts',
       'optionCheck.ts',
       'policy.ts',
       'registry.ts',
+      'servedTasks.ts',
       'stack.ts',
       'state.ts',
       'task.ts',
@@ -41,7 +43,16 @@ const layers = [
   ],
   ['auth.ts', 'guard.ts', 'openapi/', 'openapi.ts', 'routes/'],
   ['http.ts', 'listen.ts', 'server.ts'],
-  ['cli.ts', 'index.ts', 'modeCommand.ts', 'serve.ts', 'serveCommand.ts', 'tokenCommand.ts'],
+  [
+    'adminCommand.ts',
+    'cancelCommand.ts',
+    'cli.ts',
+    'index.ts',
+    'modeCommand.ts',
+    'serve.ts',
+    'serveCommand.ts',
+    'tokenCommand.ts',
+  ],
 ];
 
 const files = readdirSync(source, { recursive: true, encoding: 'utf8' }).filter((name) =>

@@ -2,9 +2,10 @@
  * Turns a config into an engine and its stores: the only place that names the engines, so that each is loaded only when
  * it is asked for.
  */
+import type { AdminStore } from '../admin.ts';
 import type { Clock } from '../clock.ts';
 import type { Config } from '../config.ts';
-import type { Engine, EngineLog, ModeStore } from '../engine.ts';
+import type { Engine, EngineLog } from '../engine.ts';
 import type { Policies } from '../policy.ts';
 import type { TokenStore } from '../token.ts';
 
@@ -30,8 +31,8 @@ export async function openTokens(config: Pick<Config, 'data'>): Promise<TokenSto
   return SqliteTokens.open(config.data);
 }
 
-/** The modes alone, likewise: for `pause`, `drain` and `resume`. */
-export async function openModes(config: Pick<Config, 'data'>): Promise<ModeStore & { close(): void }> {
-  const { openModeStore } = await import('./sqlite/modeTable.ts');
-  return openModeStore(config.data);
+/** What an admin decides, likewise: for `pause`, `drain` and `resume`. Throws a `StartError` where there is no data. */
+export async function openAdmin(config: Pick<Config, 'data'>): Promise<AdminStore> {
+  const { SqliteAdminStore } = await import('./sqlite/adminStore.ts');
+  return SqliteAdminStore.open(config.data);
 }

@@ -109,6 +109,7 @@ test('The numbers in the text are those of the code', () => {
   expect(prose).toContain(`repeats within ${constant('serve.ts', 'echoMs')} ms`);
   expect(constant('engines/sqlite/verdict.ts', 'mostDeaths')).toBe(3);
   expect(prose).toContain('after the third death');
+  expect(prose).toContain(`does not do it for ${seconds(constant('cancelCommand.ts', 'patienceMs'))}`);
   expect(constant('channel.ts', 'bufferLimitBytes')).toBe(256 * 1024);
   expect(prose).toContain('up to 256 kB while it is slow');
 });

@@ -4,6 +4,7 @@
  */
 import { copyFileSync, linkSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { databaseFile } from '../../src/engines/sqlite/dataFolder.ts';
 import type {
   FromThread,
   StoreSettings,
@@ -12,7 +13,6 @@ import type {
 } from '../../src/engines/sqlite/protocol.ts';
 import type { StoreThread } from '../../src/engines/sqlite/storeClient.ts';
 import { type StorePort, serveStore } from '../../src/engines/sqlite/storeServer.ts';
-import { databaseFile } from '../../src/engines/sqlite/tokens.ts';
 
 /** The store as a process that is killed now would leave it: the log is written commit by commit. */
 export function copyStore(from: string, to: string): void {

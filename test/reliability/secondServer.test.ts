@@ -1,23 +1,6 @@
-import { execFile } from 'node:child_process';
 import { describe, expect, test } from 'vitest';
-import { cliFile, Home } from '../support/serverProcess.ts';
+import { Home } from '../support/serverProcess.ts';
 import { Watcher } from '../support/watcher.ts';
-
-interface Ended {
-  code: number;
-  stdout: string;
-  stderr: string;
-}
-
-/** `spyglass-tasks token …` beside whatever uses the home's data folder. */
-function token(home: Home, ...words: string[]): Promise<Ended> {
-  const args = [cliFile, 'token', ...words, '--data', home.data];
-  return new Promise((resolve) => {
-    execFile(process.execPath, args, { env: home.environment }, (error, stdout, stderr) =>
-      resolve({ code: error ? Number(error.code) : 0, stdout, stderr }),
-    );
-  });
-}
 
 describe('a second server on the same data folder', () => {
   test('is refused with exit code 3 and the name of the folder, and disturbs nobody', async () => {
@@ -67,7 +50,7 @@ describe('token commands', () => {
       }),
     );
 
-    const created = await token(home, 'create', '--label', 'Ann');
+    const created = await home.command('token', 'create', '--label', 'Ann');
     const createdAt = performance.now();
     expect(created).toMatchObject({ code: 0, stdout: expect.stringMatching(/^st_[0-9A-Za-z]{32}\n$/) });
     const secret = created.stdout.trim();
@@ -81,11 +64,11 @@ describe('token commands', () => {
     const all = await new Watcher(`${ws}/ws/lab/tasks/${secret}`).open();
     const direct = await api.started('endless');
     const other = await new Watcher(`${ws}/ws/lab/task/ws/${direct.task_id}`).open();
-    const [listed] = (await token(home, 'list', '--json')).stdout.trim().split('\n');
+    const [listed] = (await home.command('token', 'list', '--json')).stdout.trim().split('\n');
     const { id: tokenId, status } = JSON.parse(listed ?? '') as { id: string; status: string };
     expect(status).toBe('active');
 
-    expect(await token(home, 'revoke', tokenId)).toMatchObject({ code: 0, stdout: '' });
+    expect(await home.command('token', 'revoke', tokenId)).toMatchObject({ code: 0, stdout: '' });
     const revokedAt = performance.now();
     while ((await api.start('quick', { token: secret })).status !== 401);
     for (const watcher of [one, all]) expect((await watcher.close()).code).toBe(1008);
@@ -93,7 +76,7 @@ describe('token commands', () => {
     expect((await fetch(`${server.url}/api/lab/tasks/${secret}/${id}`)).status).toBe(401);
     expect((await fetch(`${server.url}/api/lab/tasks/${secret}`)).status).toBe(401);
     expect(other.closed).toBeUndefined();
-    expect((await token(home, 'revoke', secret)).code).toBe(0);
+    expect((await home.command('token', 'revoke', secret)).code).toBe(0);
     busy = false;
     await load;
   }, 60_000);

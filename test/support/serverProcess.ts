@@ -2,7 +2,7 @@
  * The built server as a process of its own: `node dist/cli.js serve` on a free port, with folders of its own. When the test
  * ends all of it is gone, or the test fails. It needs `npm run build`.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -35,6 +35,13 @@ export interface LogLine {
   level: string;
   message: string;
   [field: string]: unknown;
+}
+
+/** What a command that has ended said. */
+export interface Said {
+  code: number;
+  stdout: string;
+  stderr: string;
 }
 
 export interface Exit {
@@ -77,6 +84,16 @@ export class Home {
     const server = this.launch(options);
     await server.ready();
     return server;
+  }
+
+  /** Any other command, on the home's data folder, to its end. */
+  command(...words: string[]): Promise<Said> {
+    return new Promise((resolve) => {
+      const args = [cliFile, ...words, '--data', this.data];
+      execFile(process.execPath, args, { env: this.environment }, (error, stdout, stderr) =>
+        resolve({ code: error ? Number(error.code) : 0, stdout, stderr }),
+      );
+    });
   }
 
   /** For any other process that belongs to this home. */

@@ -1,7 +1,8 @@
 /**
  * Cancels, as the store commits them.
  */
-import type { Match } from '../../engine.ts';
+import type { CancelProgress } from '../../admin.ts';
+import type { BoundedMatch, CancelOrder } from './cancelOrder.ts';
 import type { Row } from './driver.ts';
 import type { WriteAnswers } from './protocol.ts';
 import { placeOf, statusColumn } from './runTable.ts';
@@ -38,7 +39,7 @@ export class Cancels {
   }
 
   /** The same for all that match: up to `limit` of those that wait, and all that are leased. */
-  cancelAll(match: Match, limit: number, at: number): WriteAnswers['cancelAll'] {
+  cancelAll(match: BoundedMatch, limit: number, at: number): WriteAnswers['cancelAll'] {
     const { where, params } = matching(match);
     const ended: Row[] = [];
     if (match.active !== 'running') {
@@ -58,5 +59,21 @@ export class Cancels {
       params,
     );
     return { ended, leased: leased.map(({ id }) => id as string), more: ended.length === limit };
+  }
+
+  /** A batch of an order. */
+  carryOut({ id, match }: CancelOrder, limit: number, at: number): WriteAnswers['carryOut'] {
+    const asked = match.active === 'pending' ? 0 : this.#notYetAsked(match);
+    const batch = this.cancelAll(match, limit, at);
+    const { orders } = this.#parts;
+    orders.goOn(id, batch.ended.length, asked, batch.more ? null : at);
+    return { ...batch, progress: orders.progress(id) as CancelProgress };
+  }
+
+  /** Leased runs that nobody has asked to stop before: each batch meets those of the last one again. */
+  #notYetAsked(match: BoundedMatch): number {
+    const { where, params } = matching(match);
+    const sql = `SELECT count(*) AS count FROM runs WHERE status < 3 AND status IN (1, 2) AND cancel = 0 AND ${where}`;
+    return this.#parts.sql.get(sql, params)?.count as number;
   }
 }

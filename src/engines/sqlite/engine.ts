@@ -25,14 +25,16 @@ import {
 } from '../../engine.ts';
 import type { Policies } from '../../policy.ts';
 import { isTerminal, type Run, type RunEvent, type Standing } from '../../run.ts';
+import { ServedTasks } from '../../servedTasks.ts';
 import { idAlphabet } from '../../token.ts';
+import { CancelOrders } from './cancelOrders.ts';
 import type { DriverName, Row } from './driver.ts';
 import { Estimates } from './estimates.ts';
 import { closingEvents, openingEvents } from './history.ts';
 import { Leaser } from './leaser.ts';
 import { Modes } from './modes.ts';
 import { Progress } from './progress.ts';
-import type { Accepted, NewRun, RunWish, StoreSettings } from './protocol.ts';
+import type { Accepted, NewRun, RunWish, StoreSettings, WriteAnswers } from './protocol.ts';
 import { RunReader } from './runReader.ts';
 import { RunTimes } from './runTimes.ts';
 import { Scheduler } from './scheduler.ts';
@@ -68,7 +70,9 @@ export class SqliteEngine implements Engine {
   readonly #estimates: Estimates;
   readonly #reader: RunReader;
   readonly #scheduler: Scheduler;
+  readonly #orders: CancelOrders;
   readonly #modes = new Modes();
+  readonly #served: ServedTasks;
   #emit: (event: RunEvent) => void = () => {};
   #lastN = 0;
   #trouble: string | null = null;
@@ -92,17 +96,21 @@ export class SqliteEngine implements Engine {
         rateLimit: policy.rateLimit,
         isolate: policy.isolate,
       }));
+    const served = parts.policies.all().map(({ state, task }) => ({ state, task }));
+    this.#served = new ServedTasks(served);
     const settings = {
       folder,
       keepMs,
       keepRuns,
       limits,
       threads,
+      served,
       ...(parts.driver && { driver: parts.driver }),
     };
     const listener: StoreListener = {
       tokens: (tokens) => this.tokens.replace(tokens),
       modes: (modes) => this.#setModes(modes),
+      orders: (orders) => void this.#orders.receive(orders),
       trouble: (reason) => this.#setTrouble(reason),
       died: (error) => this.#setTrouble(`the store stopped: ${error.message}; restart the server`),
     };
@@ -125,6 +133,12 @@ export class SqliteEngine implements Engine {
       store: this.#store,
       occur: (key, occurrence, request) => this.#occur(key, occurrence, request),
     });
+    this.#orders = new CancelOrders({
+      ...parts,
+      store: this.#store,
+      atOnce: cancelledAtOnce,
+      cancelled: (batch) => this.#cancelled(batch),
+    });
     this.#estimates = new Estimates(parts, config, this.#leaser.live, times);
     this.#reader = new RunReader(parts.clock, this.#store, this.#leaser.live, this.#estimates);
   }
@@ -137,12 +151,14 @@ export class SqliteEngine implements Engine {
     const ready = await this.#store.open(this.#parts.clock.now());
     this.#lastN = ready.lastN;
     this.#leaser.open(ready.pending);
-    this.#modes.replace(ready.modes);
+    this.#setModes(ready.modes);
     this.tokens.replace(ready.tokens);
     const opened = this.#scheduler.open();
     this.#recovered = Promise.all(ready.interrupted.map((row) => this.#leaser.recover(row)));
+    // Behind what was at work when the process died, and before anything is leased.
+    const cancelled = this.#orders.receive(ready.orders);
     // A full disk takes these later. Reads, and the reason for refusing starts, are not to wait for that.
-    await Promise.race([Promise.all([this.#recovered, opened]), this.#inTrouble()]);
+    await Promise.race([Promise.all([this.#recovered, opened, cancelled]), this.#inTrouble()]);
     this.#progress.start();
   }
 
@@ -332,16 +348,18 @@ export class SqliteEngine implements Engine {
     const asked = new Set<string>();
     for (let more = true; more; ) {
       const at = this.#parts.clock.now();
-      const answer = await this.#store.write({ op: 'cancelAll', match, limit: cancelledAtOnce, at });
-      this.#ended(answer.ended);
-      for (const id of answer.leased) {
-        asked.add(id);
-        this.#leaser.cancel(id);
-      }
-      count += answer.ended.length;
-      more = answer.more;
+      const batch = await this.#store.write({ op: 'cancelAll', match, limit: cancelledAtOnce, at });
+      this.#cancelled(batch);
+      for (const id of batch.leased) asked.add(id);
+      count += batch.ended.length;
+      more = batch.more;
     }
     return count + asked.size;
+  }
+
+  #cancelled({ ended, leased }: WriteAnswers['cancelAll']): void {
+    this.#ended(ended);
+    for (const id of leased) this.#leaser.cancel(id);
   }
 
   /** Runs that waited have ended. */
@@ -358,13 +376,26 @@ export class SqliteEngine implements Engine {
   }
 
   #setModes(modes: readonly ScopeMode[]): void {
-    if (JSON.stringify(modes) === JSON.stringify(this.#modes.all)) return;
+    const before = this.#modes.all.map(modeText);
+    const inForce = modes.map(modeText);
+    if (inForce.join() === before.join()) return;
     this.#modes.replace(modes);
-    const held = modes.map(
-      ({ scope, mode }) => `${mode} ${scope.state}${scope.task ? ` ${scope.task}` : ''}`,
-    );
-    this.#parts.log('info', `An admin has decided: ${held.join(', ') || 'everything runs'}`);
+    this.#parts.log('info', `An admin has decided: ${inForce.join(', ') || 'everything runs'}`);
+    for (const mode of modes) if (!before.includes(modeText(mode))) this.#warnOfMissing(mode);
     this.#leaser.mayHaveOpened();
+  }
+
+  /** A name that was misspelt would otherwise hold up nothing, and nobody would know. */
+  #warnOfMissing({ scope, mode }: ScopeMode): void {
+    const missing = this.#served.missing(scope);
+    if (missing === undefined) return;
+    const { state, task } = scope;
+    const decided = modeText({ scope, mode });
+    this.#parts.log(
+      'warn',
+      `"${decided}" is in force for what this server does not have. ${missing} To end it: spyglass-tasks ${modeText({ scope, mode: 'resume' })}`,
+      { mode, state, task },
+    );
   }
 
   modes(): readonly ScopeMode[] {
@@ -389,6 +420,8 @@ export class SqliteEngine implements Engine {
     this.#trouble = reason;
     if (reason === null) {
       this.#parts.log('info', 'The store takes runs again');
+      // First in the queue, before a lease.
+      void this.#orders.carryOut();
       this.#leaser.mayHaveOpened();
     } else {
       this.#parts.log('error', `Starts are refused: ${reason}`, { data: this.#config.data });
@@ -407,4 +440,9 @@ export class SqliteEngine implements Engine {
     this.#progress.stop();
     await this.#store.close();
   }
+}
+
+/** As the command line has it. */
+function modeText({ scope, mode }: { scope: Scope; mode: Mode | 'resume' }): string {
+  return `${mode} ${scope.state}${scope.task === undefined ? '' : ` ${scope.task}`}`;
 }

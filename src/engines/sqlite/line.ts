@@ -79,11 +79,11 @@ export class Line {
     if (lane.length > 0) this.#lanes.set(key, lane);
   }
 
-  /** Some of its runs, up to `limit`. */
-  some(limit: number): number[] {
+  /** Some of its runs, up to `limit`. `upTo`: none with a greater number. */
+  some(limit: number, upTo?: number): number[] {
     const some: number[] = [];
     for (const lane of this.#lanes.values()) {
-      some.push(...lane.some(limit - some.length));
+      some.push(...lane.some(limit - some.length, upTo));
       if (some.length === limit) break;
     }
     return some;

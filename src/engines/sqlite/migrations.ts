@@ -105,6 +105,26 @@ const migrations: readonly string[] = [
     PRIMARY KEY (state, task)
   ) STRICT, WITHOUT ROWID;
   `,
+  `
+  -- What the latest server serves, in its order.
+  CREATE TABLE served (
+    place INTEGER PRIMARY KEY,
+    state TEXT NOT NULL,
+    task  TEXT NOT NULL
+  ) STRICT;
+  `,
+  `
+  -- What an admin wants to be cancelled. Numbers are never used again: a server knows by them what it has heard of.
+  CREATE TABLE cancel_orders (
+    id       INTEGER PRIMARY KEY AUTOINCREMENT,
+    matching TEXT    NOT NULL,               -- JSON
+    up_to    INTEGER NOT NULL,               -- the latest run when it was given: later ones are not meant
+    given_at INTEGER NOT NULL,
+    ended    INTEGER NOT NULL DEFAULT 0,     -- runs that waited, so far
+    asked    INTEGER NOT NULL DEFAULT 0,     -- runs at work
+    done_at  INTEGER
+  ) STRICT;
+  `,
 ];
 
 /** Brings a database up to date, each step in a transaction of its own. */

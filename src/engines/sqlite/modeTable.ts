@@ -1,29 +1,10 @@
 /**
  * What an admin has decided about states and tasks: which are paused or drained.
  */
-import { mkdirSync } from 'node:fs';
-import { join } from 'node:path';
-import type { Mode, ModeStore, Scope, ScopeMode } from '../../engine.ts';
-import { openDatabase } from './driver.ts';
-import { migrate } from './migrations.ts';
-import { Statements } from './statements.ts';
-import { databaseFile } from './tokens.ts';
+import type { Mode, Scope, ScopeMode } from '../../engine.ts';
+import type { Statements } from './statements.ts';
 
-/** The modes opened from outside the server, which may be running on the same data or not. */
-export function openModeStore(folder: string): ModeStore & { close(): void } {
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
-  const path = join(folder, databaseFile);
-  const database = openDatabase(path);
-  migrate(database, path);
-  const table = new ModeTable(new Statements(database));
-  return {
-    all: () => table.all(),
-    set: (scope, mode) => table.set(scope, mode),
-    close: () => database.close(),
-  };
-}
-
-export class ModeTable implements ModeStore {
+export class ModeTable {
   readonly #statements: Statements;
 
   constructor(statements: Statements) {

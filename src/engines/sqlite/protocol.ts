@@ -1,8 +1,11 @@
 /**
  * What the main loop and the store thread say to each other: batches of operations one way, their answers the other.
  */
+import type { CancelProgress } from '../../admin.ts';
 import type { Match, Mode, Scope, ScopeMode, StartRequest } from '../../engine.ts';
+import type { TaskName } from '../../servedTasks.ts';
 import type { ClientToken } from '../../token.ts';
+import type { CancelOrder } from './cancelOrder.ts';
 import type { DriverName, Row } from './driver.ts';
 import type { Chunk } from './history.ts';
 import type { Limits } from './taskLimits.ts';
@@ -62,7 +65,11 @@ export type WriteOperation =
   | { op: 'cancel'; id: string; at: number }
   /** Cancels those that match: up to `limit` of those that wait, and all that are leased. */
   | { op: 'cancelAll'; match: Match; limit: number; at: number }
+  /** The same for an order, with a note of how far that has come. */
+  | { op: 'carryOut'; order: CancelOrder; limit: number; at: number }
   | { op: 'setMode'; scope: Scope; mode: Mode }
+  /** Tells commands what there is. */
+  | { op: 'serve'; tasks: readonly TaskName[] }
   | { op: 'seeSchedules'; keys: string[]; at: number }
   /** Accepts the run of an occurrence, unless it had one; null: it is to have none. */
   | { op: 'occur'; key: string; occurrence: number; run: NewRun | null }
@@ -131,7 +138,9 @@ export interface WriteAnswers {
   cancel: { row: Row; cancelled: boolean } | undefined;
   /** Those that have ended, the ids of those that are leased, and whether there may be more. */
   cancelAll: { ended: Row[]; leased: string[]; more: boolean };
+  carryOut: WriteAnswers['cancelAll'] & { progress: CancelProgress };
   setMode: ScopeMode[];
+  serve: true;
   seeSchedules: Row[];
   /** `occurred`: it had one, or is to have none. */
   occur: Accepted | 'occurred';
@@ -163,12 +172,14 @@ export type FromThread =
       interrupted: Row[];
       tokens: ClientToken[];
       modes: ScopeMode[];
+      orders: CancelOrder[];
     }
   | { kind: 'failed'; message: string; exitCode: number | undefined }
   | { kind: 'written'; answers: Answer[] }
   | { kind: 'read'; ticket: number; answer: Answer }
   | { kind: 'tokens'; tokens: ClientToken[] }
   | { kind: 'modes'; modes: ScopeMode[] }
+  | { kind: 'orders'; orders: CancelOrder[] }
   /** Why starts are to be refused; null: all is well again. */
   | { kind: 'trouble'; reason: string | null }
   | { kind: 'closed' };
@@ -182,6 +193,8 @@ export interface StoreSettings {
   /** Of the tasks that have any. */
   limits: Limits[];
   threads: number;
+  /** All that the server has. */
+  served: readonly TaskName[];
   /** Default: the best that this Node has. */
   driver?: DriverName;
 }

@@ -1,7 +1,8 @@
 /**
  * Which runs a list query means, in terms that an index answers.
  */
-import type { Match } from '../../engine.ts';
+
+import type { BoundedMatch } from './cancelOrder.ts';
 import type { SqlValue } from './driver.ts';
 import type { ReadOperation } from './protocol.ts';
 
@@ -30,13 +31,17 @@ export function selection(query: Extract<ReadOperation, { op: 'list' }>): {
 }
 
 /** The condition that a run is among those that an admin means, whatever its status. */
-export function matching({ state, task, client }: Match): { where: string; params: SqlValue[] } {
+export function matching({ state, task, client, upTo }: BoundedMatch): { where: string; params: SqlValue[] } {
   const conditions: string[] = ['1'];
   const params: SqlValue[] = [];
   for (const [column, value] of Object.entries({ state, task, client })) {
     if (value === undefined) continue;
     conditions.push(`${column} IS ?`);
     params.push(value);
+  }
+  if (upTo !== undefined) {
+    conditions.push('n <= ?');
+    params.push(upTo);
   }
   return { where: conditions.join(' AND '), params };
 }

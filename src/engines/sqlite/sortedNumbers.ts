@@ -39,9 +39,9 @@ export class SortedNumbers {
     return true;
   }
 
-  /** The first of them, up to `limit`. */
-  some(limit: number): number[] {
-    return this.#numbers.slice(this.#from, this.#from + limit);
+  /** The first of them, up to `limit`. `upTo`: none greater than that. */
+  some(limit: number, upTo = Number.POSITIVE_INFINITY): number[] {
+    return this.#numbers.slice(this.#from, Math.min(this.#from + limit, this.#place(upTo + 1)));
   }
 
   /** How many are smaller. */

@@ -3,7 +3,10 @@
  */
 import { join } from 'node:path';
 import type { ScopeMode } from '../../engine.ts';
+import type { CancelOrder } from './cancelOrder.ts';
+import { CancelOrderTable } from './cancelOrderTable.ts';
 import { Cancels } from './cancels.ts';
+import { databaseFile } from './dataFolder.ts';
 import { type Database, openDatabase, type Row, sqliteFault } from './driver.ts';
 import { HistoryTable } from './historyTable.ts';
 import { KeyTable } from './keyTable.ts';
@@ -13,11 +16,12 @@ import { ModeTable } from './modeTable.ts';
 import type { ReadAnswers, ReadOperation, StoreSettings, WriteAnswers, WriteOperation } from './protocol.ts';
 import { placeOf, RunTable } from './runTable.ts';
 import { ScheduleTable } from './scheduleTable.ts';
+import { ServedTable } from './servedTable.ts';
 import { Starts } from './starts.ts';
 import { Statements } from './statements.ts';
 import type { StoreParts } from './storeParts.ts';
 import type { Limits } from './taskLimits.ts';
-import { databaseFile, insertToken, revokeToken } from './tokens.ts';
+import { insertToken, revokeToken } from './tokens.ts';
 import { WaitingRuns } from './waitingRuns.ts';
 
 // `status < 3` stands in every query for active runs, next to what it already implies: SQLite uses a partial index only for a
@@ -29,6 +33,7 @@ export class Store {
   readonly #parts: StoreParts;
   readonly #waiting: WaitingRuns;
   readonly #modes: ModeTable;
+  readonly #served: ServedTable;
   readonly #starts: Starts;
   readonly #leases: Leases;
   readonly #cancels: Cancels;
@@ -38,6 +43,7 @@ export class Store {
     this.#sql = new Statements(database);
     this.#waiting = waiting;
     this.#modes = new ModeTable(this.#sql);
+    this.#served = new ServedTable(this.#sql);
     const history = new HistoryTable(this.#sql);
     this.#parts = {
       sql: this.#sql,
@@ -45,6 +51,7 @@ export class Store {
       history,
       keys: new KeyTable(this.#sql),
       schedules: new ScheduleTable(this.#sql),
+      orders: new CancelOrderTable(this.#sql),
       waiting,
       memory: { nextDue: Number.NEGATIVE_INFINITY, lookedAt: Number.POSITIVE_INFINITY, ended: 0 },
     };
@@ -169,6 +176,11 @@ export class Store {
     return modes;
   }
 
+  /** Orders that are to be carried out. */
+  orders(): CancelOrder[] {
+    return this.#parts.orders.open();
+  }
+
   #write(operation: WriteOperation): WriteAnswers[WriteOperation['op']] {
     switch (operation.op) {
       case 'accept':
@@ -185,6 +197,8 @@ export class Store {
         return this.#cancels.cancel(operation.id, operation.at);
       case 'cancelAll':
         return this.#cancels.cancelAll(operation.match, operation.limit, operation.at);
+      case 'carryOut':
+        return this.#cancels.carryOut(operation.order, operation.limit, operation.at);
       case 'setMode':
         this.#modes.set(operation.scope, operation.mode);
         this.#waiting.setMode(operation.scope, operation.mode);
@@ -193,6 +207,9 @@ export class Store {
         return this.#parts.schedules.see(operation.keys, operation.at);
       case 'occur':
         return this.#starts.occur(operation.key, operation.occurrence, operation.run);
+      case 'serve':
+        this.#served.replace(operation.tasks);
+        return true;
       case 'createToken':
         insertToken(this.#database, operation.token);
         return true;

@@ -7,6 +7,7 @@ import { Worker } from 'node:worker_threads';
 import { EngineUnavailableError, type ScopeMode } from '../../engine.ts';
 import { exitCode, StartError } from '../../errors.ts';
 import type { ClientToken } from '../../token.ts';
+import type { CancelOrder } from './cancelOrder.ts';
 import type {
   Answer,
   FromThread,
@@ -41,6 +42,8 @@ export interface StoreListener {
   tokens(tokens: ClientToken[]): void;
   /** Another process may have set them. */
   modes(modes: ScopeMode[]): void;
+  /** Those that are to be carried out, known before or not. */
+  orders(orders: CancelOrder[]): void;
   trouble(reason: string | null): void;
   /** The thread ended by itself: nothing can be stored any more. */
   died(error: Error): void;
@@ -211,6 +214,9 @@ export class StoreClient {
         return;
       case 'modes':
         this.#listener.modes(message.modes);
+        return;
+      case 'orders':
+        this.#listener.orders(message.orders);
         return;
       case 'trouble':
         this.#listener.trouble(message.reason);

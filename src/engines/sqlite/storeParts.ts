@@ -1,6 +1,7 @@
 /**
  * What the operations of the store share: the tables, what waits, and what is remembered between commits.
  */
+import type { CancelOrderTable } from './cancelOrderTable.ts';
 import type { HistoryTable } from './historyTable.ts';
 import type { KeyTable } from './keyTable.ts';
 import type { RunTable } from './runTable.ts';
@@ -14,6 +15,7 @@ export interface StoreParts {
   readonly history: HistoryTable;
   readonly keys: KeyTable;
   readonly schedules: ScheduleTable;
+  readonly orders: CancelOrderTable;
   readonly waiting: WaitingRuns;
   readonly memory: StoreMemory;
 }

@@ -46,7 +46,7 @@ export function serveStore(settings: StoreSettings, port: StorePort): void {
 }
 
 function serve(settings: StoreSettings, port: StorePort): void {
-  const { folder, keepMs, keepRuns, driver } = settings;
+  const { folder, keepMs, keepRuns, served, driver } = settings;
   const say = (message: FromThread): void => port.postMessage(message);
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   const unlock = lockDataFolder(folder, driver);
@@ -61,10 +61,12 @@ function serve(settings: StoreSettings, port: StorePort): void {
   }
 
   if (!ballast.fill()) setTrouble(troubles.full);
+  // Where it cannot be written now, it is when the trouble is over.
+  const serving: WriteOperation = { op: 'serve', tasks: served };
   const heal = setInterval(() => {
     if (trouble === null || (trouble === troubles.full && !ballast.fill())) return;
     try {
-      store.commit([]);
+      store.commit([serving]);
       ballast.fill();
       setTrouble(null);
     } catch {
@@ -79,6 +81,8 @@ function serve(settings: StoreSettings, port: StorePort): void {
       if (now === version) return;
       say({ kind: 'tokens', tokens: readTokens(store.database) });
       say({ kind: 'modes', modes: store.readModes() });
+      const orders = store.orders();
+      if (orders.length > 0) say({ kind: 'orders', orders });
       version = now;
     } catch {
       // A disk that cannot be read just now: the next round asks again.
@@ -122,6 +126,8 @@ function serve(settings: StoreSettings, port: StorePort): void {
     );
   }
 
+  commit([serving]);
+
   port.on('message', (message: ToThread) => {
     switch (message.kind) {
       case 'write': {
@@ -160,6 +166,7 @@ function serve(settings: StoreSettings, port: StorePort): void {
     lastN: store.lastN(),
     pending: store.pending(),
     modes: store.readModes(),
+    orders: store.orders(),
     interrupted: store.interrupted(),
     tokens: readTokens(store.database),
   });

@@ -1,13 +1,9 @@
 /**
  * Client tokens in the store's database: one table, read whole, since there are few.
  */
-import { mkdirSync } from 'node:fs';
-import { join } from 'node:path';
 import type { ClientToken, TokenStore } from '../../token.ts';
-import { type Database, openDatabase, type Row, type SqlValue } from './driver.ts';
-import { migrate } from './migrations.ts';
-
-export const databaseFile = 'spyglass.db';
+import { openOrMakeDatabase } from './dataFolder.ts';
+import type { Database, Row, SqlValue } from './driver.ts';
 
 export function readTokens(database: Database): ClientToken[] {
   return database.prepare('SELECT * FROM tokens ORDER BY created_at, id').all().map(fromRow);
@@ -63,11 +59,7 @@ export class SqliteTokens implements TokenStore {
   }
 
   static open(folder: string): SqliteTokens {
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
-    const path = join(folder, databaseFile);
-    const database = openDatabase(path);
-    migrate(database, path);
-    return new SqliteTokens(database);
+    return new SqliteTokens(openOrMakeDatabase(folder));
   }
 
   find(digest: string): ClientToken | undefined {

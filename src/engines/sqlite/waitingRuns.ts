@@ -6,8 +6,9 @@
  * taken back when the commit comes to nothing.
  */
 
-import type { Match, Mode, Scope, ScopeMode } from '../../engine.ts';
+import type { Mode, Scope, ScopeMode } from '../../engine.ts';
 import { highestPriority } from '../../policy.ts';
+import type { BoundedMatch } from './cancelOrder.ts';
 import { Tally } from './tally.ts';
 import { type Limits, noLimits } from './taskLimits.ts';
 import { Turns } from './turns.ts';
@@ -107,12 +108,12 @@ export class WaitingRuns {
   }
 
   /** Some of those that match, up to `limit`. */
-  matching({ state, task: name, client }: Match, limit: number): number[] {
+  matching({ state, task: name, client, upTo }: BoundedMatch, limit: number): number[] {
     const matching: number[] = [];
     for (const task of this.#tasks.values()) {
       if (state !== undefined && task.state !== state) continue;
       if (name !== undefined && task.name !== name) continue;
-      matching.push(...task.some(client, limit - matching.length));
+      matching.push(...task.some(client, limit - matching.length, upTo));
       if (matching.length === limit) break;
     }
     return matching;

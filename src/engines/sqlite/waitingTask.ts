@@ -214,12 +214,13 @@ export class WaitingTask {
     return next && { task: this, line, turn: this.#turns.of(line.client), ...next };
   }
 
-  /** Some of its runs, up to `limit`: those of one client, or of all when it is undefined. */
-  some(client: string | null | undefined, limit: number): number[] {
+  /** Some of its runs, up to `limit`: those of one client, or of all when it is undefined. `upTo`: none with a greater number. */
+  some(client: string | null | undefined, limit: number, upTo?: number): number[] {
     const some: number[] = [];
     for (const level of this.#levels) {
       for (const line of level?.lines.values() ?? []) {
-        if (client === undefined || line.client === client) some.push(...line.some(limit - some.length));
+        if (client === undefined || line.client === client)
+          some.push(...line.some(limit - some.length, upTo));
         if (some.length === limit) return some;
       }
     }
