@@ -3,7 +3,7 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { openModes } from '../../src/engines/open.ts';
+import { openAdmin } from '../../src/engines/open.ts';
 import { openDatabase } from '../../src/engines/sqlite/driver.ts';
 import { type ErrorCode, errorTable, problemType } from '../../src/errors.ts';
 import { sharedSchemas } from '../../src/openapi/schemas.ts';
@@ -281,9 +281,9 @@ const provocations: Record<ErrorCode, (() => Promise<Refusal>) | null> = {
   },
   async draining() {
     const { url, data } = await examples();
-    const modes = await openModes({ data });
-    modes.set({ state: 'example_task2', task: 'task1' }, 'drain');
-    modes.close();
+    const admin = await openAdmin({ data });
+    admin.setMode({ state: 'example_task2', task: 'task1' }, 'drain');
+    admin.close();
     for (;;) {
       const refusal = await ask(`${url}/api/example_task2/task/start/task1`, { method: 'POST' });
       if (refusal.status !== 200) return refusal;

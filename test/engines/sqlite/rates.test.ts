@@ -19,7 +19,8 @@ function folder(): string {
 function open(path: string, rated: readonly string[]): Store {
   const rateLimit = { max: 5, perMs: 1000 };
   const limits = rated.map((task) => ({ state: 's', task, ...noLimits, rateLimit }));
-  const store = Store.open({ folder: path, openedAt: 0, keepMs: hourMs, keepRuns: 1000, limits, threads: 1 });
+  const times = { openedAt: 0, keepMs: hourMs };
+  const store = Store.open({ folder: path, ...times, keepRuns: 1000, limits, served: [], threads: 1 });
   onTestFinished(() => store.close());
   return store;
 }
