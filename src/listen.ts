@@ -24,6 +24,14 @@ export async function listen(app: FastifyInstance, host: string, port: number, l
   return { url: `http://${address}`, addresses: [address], close: () => {} };
 }
 
+/**
+ * How many connections may have been made and wait to be taken. Beyond it Linux drops what a client sends, which then tries again
+ * after a second: Node's own 511 are too few when thousands connect at once, while the event loop is busy for some
+ * milliseconds. As many as can be asked for, since the kernel grants no more than its own limit (`net.core.somaxconn`, 4,096
+ * unless it was raised), and a place costs nothing until it is taken.
+ */
+const backlog = 65_535;
+
 /** How often a free port is looked for that is free on both addresses. */
 const attempts = 20;
 
@@ -65,7 +73,7 @@ function onOneAddress(port: number, reason: NodeJS.ErrnoException, log: Log): Li
 
 async function bind(app: FastifyInstance, host: string, port: number): Promise<number> {
   try {
-    await app.listen({ host, port });
+    await app.listen({ host, port, backlog });
   } catch (error) {
     throw cannotListen(error as NodeJS.ErrnoException, host, port);
   }
@@ -80,7 +88,7 @@ function bindSecond(app: FastifyInstance, port: number): Promise<NetServer> {
       app.server.emit('connection', socket);
     });
     second.once('error', reject);
-    second.listen({ host: '::1', port, ipv6Only: true }, () => {
+    second.listen({ host: '::1', port, ipv6Only: true, backlog }, () => {
       second.off('error', reject);
       resolve(second);
     });

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { Agent, request } from 'node:http';
 import {
   type AddressInfo,
@@ -51,6 +51,12 @@ async function occupy(host: string, port = 0): Promise<number> {
   return (server.address() as AddressInfo).port;
 }
 
+/** How many connections to a port the kernel has been asked for and not made: in the state SYN_SENT. */
+function notMadeYet(table: 'tcp' | 'tcp6', port: number): number {
+  const remote = port.toString(16).toUpperCase().padStart(4, '0');
+  return [...readFileSync(`/proc/net/${table}`, 'utf8').matchAll(new RegExp(`:${remote} 02 `, 'g'))].length;
+}
+
 async function failure(act: Promise<unknown>): Promise<StartError> {
   const error = await act.then(
     () => new Error('It did not fail'),
@@ -96,6 +102,23 @@ describe('A server', () => {
     const [chunk] = await once(socket, 'data');
     expect(String(chunk)).toContain('408 Request Timeout');
     socket.destroy();
+  });
+
+  test('has connections wait that come faster than it takes them', async (context) => {
+    if (process.platform !== 'linux')
+      context.skip('Only Linux shows in /proc which connections are not made yet');
+    const { url } = await coldServer().listen();
+    const port = Number(new URL(url).port);
+    for (const [host, table] of [
+      ['127.0.0.1', 'tcp'],
+      ['::1', 'tcp6'],
+    ] as const) {
+      const sockets = Array.from({ length: 1000 }, () => connect(port, host).on('error', () => {}));
+      onTestFinished(() => void sockets.map((socket) => socket.destroy()));
+      // They are asked for in the next tick, in which nobody takes one.
+      await new Promise(process.nextTick);
+      expect(notMadeYet(table, port)).toBe(0);
+    }
   });
 
   test('listens on an address that is asked for, and on that alone', async () => {

@@ -2,9 +2,11 @@
  * One response of server-sent events as a sink (https://html.spec.whatwg.org/multipage/server-sent-events.html).
  */
 import type { ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import { bufferLimitBytes, type Sink } from '../channel.ts';
 import { oneLine } from '../logging.ts';
 import type { Framing } from '../message.ts';
+import { Outflow, patienceMs } from './outflow.ts';
 
 /** With the number of the message as its `id`, which a reader that comes back has in `Last-Event-ID`. JSON has no line breaks. */
 export const numberedEvents: Framing = {
@@ -24,12 +26,15 @@ const stillHere = Buffer.from(':\n\n');
 export class EventStreamSink implements Sink {
   readonly framing: Framing;
   readonly #response: ServerResponse;
-  #sentBytes = 0;
-  /** What the peer had taken when last looked. */
-  #takenBytes = -1;
+  readonly #connection: Socket;
+  readonly #outflow: Outflow;
+  /** For how long nothing has left though something lay unsent. */
+  #stuckMs = 0;
 
-  constructor(response: ServerResponse, framing: Framing) {
+  constructor(response: ServerResponse, connection: Socket, framing: Framing) {
     this.#response = response;
+    this.#connection = connection;
+    this.#outflow = new Outflow(connection);
     this.framing = framing;
   }
 
@@ -39,7 +44,6 @@ export class EventStreamSink implements Sink {
 
   send(block: Buffer): void {
     if (this.#response.writableEnded || this.#response.destroyed) return;
-    this.#sentBytes += block.length;
     this.#response.write(block);
   }
 
@@ -59,17 +63,13 @@ export class EventStreamSink implements Sink {
   }
 
   /**
-   * Shows whoever is in between that the stream lives, and lets go of a peer that has taken nothing since the last time
-   * though there was something to be taken.
+   * Shows whoever is in between that the stream lives, and gives up a peer that has taken nothing for too long though there was
+   * something to be taken. To be called once every `periodMs`.
    */
-  beat(): void {
-    const unsentBytes = this.bufferedBytes;
-    const takenBytes = this.#sentBytes - unsentBytes;
-    if (unsentBytes > 0 && takenBytes <= this.#takenBytes) {
-      this.#response.destroy();
-      return;
-    }
-    this.#takenBytes = takenBytes;
-    if (unsentBytes <= bufferLimitBytes) this.send(stillHere);
+  beat(periodMs: number): void {
+    this.#stuckMs = this.#outflow.look() === 'stuck' ? this.#stuckMs + periodMs : 0;
+    // Closed in the ordinary way, the kernel would keep what it holds and go on offering it.
+    if (this.#stuckMs >= patienceMs) this.#connection.resetAndDestroy();
+    else if (this.bufferedBytes <= bufferLimitBytes) this.send(stillHere);
   }
 }

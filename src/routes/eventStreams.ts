@@ -14,7 +14,7 @@ export class EventStreams {
   readonly #rounds: Rounds<EventStreamSink>;
 
   constructor(clock: Clock) {
-    this.#rounds = new Rounds(clock, periodMs, (sink) => sink.beat());
+    this.#rounds = new Rounds(clock, periodMs, (sink) => sink.beat(periodMs));
   }
 
   /** How many connections are open. */
@@ -55,7 +55,7 @@ export class EventStreams {
     // Whoever has hung up before now was not seen to do so.
     if (request.raw.socket.destroyed) return reply;
     raw.flushHeaders();
-    const sink = new EventStreamSink(raw, framing);
+    const sink = new EventStreamSink(raw, request.raw.socket, framing);
     const leave = watch(sink);
     this.#rounds.add(sink);
     raw.once('close', () => {

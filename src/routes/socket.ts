@@ -33,7 +33,7 @@ export function socketRoutes(app: FastifyInstance, parts: RouteParts): void {
       return;
     }
     const leave = watch();
-    heartbeat.add(socket);
+    heartbeat.add(socket, request.raw.socket);
     socket.on('message', () => {
       leave();
       socket.close(1003, 'This stream only sends: it takes no frames');

@@ -351,6 +351,9 @@ describe('The limits', () => {
     );
     expect(prose).toContain(`pings every ${constant('routes/heartbeat.ts', 'periodMs') / 1000} s`);
     expect(prose).toContain(`comes every ${seconds(constant('routes/eventStreams.ts', 'periodMs'))}`);
+    const patience = `${constant('routes/outflow.ts', 'patienceMs') / 60_000} minutes`;
+    expect(prose).toContain(`taken nothing of what lies unsent for ${patience}`);
+    expect(prose).toContain(`for ${patience} has neither answered nor taken anything`);
     expect(prose).toContain(`once a second at the most`);
     expect(constant('positions.ts', 'periodMs')).toBe(1000);
     expect(prose).toContain(`${grouped(constant('clientStream.ts', 'mostPositions'))} of those that wait`);

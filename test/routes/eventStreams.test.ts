@@ -1,25 +1,43 @@
+import type { Socket } from 'node:net';
+import { promisify } from 'node:util';
 import Fastify from 'fastify';
 import { expect, onTestFinished, test } from 'vitest';
 import type { Sink } from '../../src/channel.ts';
 import { numberedEvents } from '../../src/routes/eventStreamSink.ts';
 import { EventStreams } from '../../src/routes/eventStreams.ts';
+import { patienceMs } from '../../src/routes/outflow.ts';
 import { Rounds } from '../../src/routes/rounds.ts';
 import { EventReader } from '../support/eventReader.ts';
 import { HandClock } from '../support/handClock.ts';
+import { readUntilMoved, SlowReader } from '../support/slowReader.ts';
 
 const periodMs = 15_000;
 
-/** A server of nothing but streams, whose time the test drives; the sinks of those who read. */
+const head = 'GET / HTTP/1.1\r\nHost: lab\r\n\r\n';
+const block = Buffer.from(`data: ${JSON.stringify({ text: 'x'.repeat(1_000_000) })}\n\n`);
+
+/** Somebody who reads, as the server sees it. */
+interface Reader {
+  sink: Sink;
+  connection: Socket;
+  /** Whether the stream has been told that it is no longer watched. */
+  left: boolean;
+}
+
+/** A server of nothing but streams, whose time the test drives; those who read. */
 async function serve() {
   const clock = new HandClock();
   const streams = new EventStreams(clock);
   streams.start();
-  const sinks: Sink[] = [];
+  const readers: Reader[] = [];
   const app = Fastify();
   app.get('/', (request, reply) =>
     streams.open(request, reply, numberedEvents, (sink) => {
-      sinks.push(sink);
-      return () => {};
+      const reader = { sink, connection: request.raw.socket, left: false };
+      readers.push(reader);
+      return () => {
+        reader.left = true;
+      };
     }),
   );
   const url = await app.listen({ port: 0, host: '127.0.0.1' });
@@ -28,7 +46,7 @@ async function serve() {
     app.server.closeAllConnections();
     await app.close();
   });
-  return { clock, streams, sinks, url };
+  return { app, clock, streams, readers, url };
 }
 
 test('A stream on which nothing happens says every 15 s that it lives', async () => {
@@ -42,22 +60,42 @@ test('A stream on which nothing happens says every 15 s that it lives', async ()
   expect(reader.events).toEqual([]);
 });
 
-test('A reader who has taken nothing since the last time is let go of, and one who reads is not', async () => {
-  const { clock, streams, sinks, url } = await serve();
-  const [deaf, reading] = [await new EventReader(url).open(), await new EventReader(url).open()];
-  deaf.pause();
-  const block = Buffer.from(`data: ${JSON.stringify({ text: 'x'.repeat(1_000_000) })}\n\n`);
+test('A reader who takes nothing for two minutes is let go of at once and for good, and one who reads is not', async () => {
+  const { app, clock, streams, readers, url } = await serve();
+  const deaf = new SlowReader(url, head);
+  await deaf.read(1);
+  const reading = await new EventReader(url).open();
   // More than two kernels hold between them.
-  for (const sink of sinks) for (let i = 0; i < 16; i++) sink.send(block);
+  for (const { sink } of readers) for (let i = 0; i < 16; i++) sink.send(block);
   await reading.until(() => reading.events.length === 16);
   clock.advance(periodMs + 500);
+  clock.advance(patienceMs - periodMs);
   expect(streams.size).toBe(2);
-  await reading.until(() => reading.comments.length === 1);
+  await reading.until(() => reading.comments.length > 0);
   clock.advance(periodMs);
   await expect.poll(() => streams.size).toBe(1);
+  expect(readers.map(({ left }) => left)).toEqual([true, false]);
+  expect(await promisify(app.server.getConnections.bind(app.server))()).toBe(1);
   expect(reading.gone).toBe(false);
-  deaf.resume();
-  expect(await deaf.end()).toBe(false);
+  await deaf.readOut();
+});
+
+test('A reader who takes a little at a time is never let go of, though no write to it is ever done', async () => {
+  const { clock, streams, readers, url } = await serve();
+  const slow = new SlowReader(url, head);
+  await slow.read(1);
+  const [{ sink, connection }] = readers as [Reader];
+  for (let i = 0; i < 64; i++) sink.send(block);
+  clock.advance(periodMs + 500);
+  const unsentBytes = sink.bufferedBytes;
+  for (let period = 0; period < 6; period++) {
+    clock.advance(patienceMs - periodMs);
+    await readUntilMoved(slow, connection);
+    clock.advance(periodMs);
+    expect(streams.size).toBe(1);
+  }
+  // Nor is it sent a comment on top of what it has not taken.
+  expect(sink.bufferedBytes).toBeLessThanOrEqual(unsentBytes);
 });
 
 test('Of very many, a few are visited in each round, and none is passed over', () => {

@@ -27,6 +27,12 @@ const leaseRetryMs = 1000;
 /** How long no look is taken at the time while something waits for it: a clock that was set may have moved by any amount. */
 const longestSleepMs = 1000;
 
+/**
+ * So many attempts begin in one turn of the event loop: 10,000 at once, accepted together, would hold it up for 100 ms, and again
+ * when all of them had been silent for as long.
+ */
+const sliceAttempts = 200;
+
 export interface LeaserParts {
   clock: Clock;
   log: EngineLog;
@@ -258,13 +264,24 @@ export class Leaser {
       setImmediate(() => {
         const begun = this.#begun;
         this.#begun = [];
-        for (const each of begun) {
-          if (this.#draining) this.#finish(each, { kind: 'interrupted' });
-          else this.#attempt(each);
-        }
+        this.#attemptAll(begun.values());
       });
     }
     return run;
+  }
+
+  #attemptAll(remaining: IterableIterator<LiveRun>): void {
+    let begun = 0;
+    for (const run of remaining) {
+      // It may have been given up while others had their turn.
+      if (run.closed) continue;
+      if (this.#draining) this.#finish(run, { kind: 'interrupted' });
+      else this.#attempt(run);
+      if (++begun === sliceAttempts) {
+        setImmediate(() => this.#attemptAll(remaining));
+        return;
+      }
+    }
   }
 
   #attempt(run: LiveRun): void {

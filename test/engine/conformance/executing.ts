@@ -144,6 +144,31 @@ export function executing(factory: EngineFactory): void {
       expect(first).toContain(direct);
     });
 
+    test('begins a few in each turn of the event loop when many are accepted together', async () => {
+      const begun: number[] = [];
+      let turn = 0;
+      let counting = true;
+      const count = () => {
+        turn++;
+        if (counting) setImmediate(count);
+      };
+      const bench = await Bench.open(
+        factory.home(),
+        async () => {
+          begun[turn] = (begun[turn] ?? 0) + 1;
+          return { kind: 'completed', result: null };
+        },
+        { concurrency: 1000 },
+      );
+      setImmediate(count);
+      const runs = await bench.startAll(Array.from({ length: 1000 }, () => bench.request('ok')));
+      for (const { snapshot } of runs) await bench.end(snapshot.task_id);
+      counting = false;
+      const each = begun.filter((number) => number > 0);
+      expect(each.reduce((sum, number) => sum + number)).toBe(1000);
+      expect(Math.max(...each)).toBeLessThanOrEqual(200);
+    });
+
     test('lets the event loop turn under a task that awaits each of a million words', async () => {
       let turns = 0;
       let talking = true;
