@@ -7,7 +7,7 @@ import { isDeepStrictEqual } from 'node:util';
 import {
   type AbortCause,
   type AttemptContext,
-  EngineUnavailableError,
+  DrainedError,
   type Execute,
   KeyConflictError,
   type StartRequest,
@@ -355,7 +355,7 @@ export class Life {
   async #askStart(wishes: readonly Wish[], again?: ModelRun): Answered {
     const requests = this.#requests(wishes, again);
     const answer = this.#engineNow.accept(requests).catch((error: Error) => {
-      if (error instanceof EngineUnavailableError) return 'drained' as const;
+      if (error instanceof DrainedError) return 'drained' as const;
       if (error instanceof KeyConflictError) return 'conflict' as const;
       throw error;
     });
@@ -489,7 +489,8 @@ export class Life {
       // A run whose cancel is heard of as it is handed back ends at once, or is seen to wait before.
       const mayBeLeftOut = run.cancelAsked && run.toTell[0] === TaskStatus.PENDING;
       if (mayBeLeftOut && run.toTell[1] === snapshot.status) run.toTell.shift();
-      same(`where ${run.label} stands`, snapshot.status, run.toTell.shift());
+      const isFound = run.endedByCrash && run.toTell.length === 0;
+      same(`where ${run.label} stands`, snapshot.status, isFound ? run.status : run.toTell.shift());
       if (run.toTell.length === 0) this.#compareSnapshot(run, snapshot);
     }
   }

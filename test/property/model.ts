@@ -61,6 +61,8 @@ export interface ModelRun {
   error: string | null;
   /** The changes of status that are still to be told. */
   toTell: TaskStatus[];
+  /** The next process found its end, and may have told it. */
+  endedByCrash: boolean;
 }
 
 /** A broken rule. */
@@ -107,7 +109,6 @@ export class Model {
   start(
     wishes: readonly { label: string; wish: Wish; retryOf?: ModelRun | undefined }[],
   ): { run: ModelRun; deduplicated: boolean }[] | 'drained' | 'conflict' {
-    if (wishes.some(({ wish: { task } }) => this.#isIn('drain', task, this.#modesInForce))) return 'drained';
     const fingerprints = new Map<string, string>();
     for (const { wish } of wishes) {
       if (!wish.idempotency) continue;
@@ -116,10 +117,12 @@ export class Model {
       if (before !== wish.idempotency.fingerprint) return 'conflict';
       fingerprints.set(name, wish.idempotency.fingerprint);
     }
+    const isRefused = ({ wish }: { wish: Wish }) =>
+      this.#isIn('drain', wish.task, this.#modesInForce) && !this.#isKnown(wish);
+    if (wishes.some(isRefused)) return 'drained';
     return wishes.map(({ label, wish, retryOf }) => {
       const { idempotency, unique } = wish;
-      const ofCaller = idempotency ? keyName('idempotency', wish, idempotency.key) : '';
-      const ofAuthor = unique ? keyName('unique', wish, unique.key) : '';
+      const [ofCaller, ofAuthor] = keyNames(wish);
       const repeated = this.#held(ofCaller)?.run;
       const known = repeated ?? this.#held(ofAuthor)?.run;
       const run = known ?? this.#accept(label, wish, retryOf);
@@ -134,6 +137,10 @@ export class Model {
       }
       return { run, deduplicated: known !== undefined };
     });
+  }
+
+  #isKnown(wish: Wish): boolean {
+    return keyNames(wish).some((name) => this.#held(name) !== undefined);
   }
 
   /** A key holds for its time; without one, as long as its run is active. */
@@ -164,6 +171,7 @@ export class Model {
       status: PENDING,
       error: null,
       toTell: [PENDING],
+      endedByCrash: false,
     };
     this.runs.push(run);
     this.#noteLines();
@@ -281,6 +289,7 @@ export class Model {
 
   /** The process dies, and nobody hears what there was to tell. */
   crash(): void {
+    const active = this.runs.filter(({ phase }) => phase !== 'ended');
     for (const run of this.runs) {
       if (run.cancelAsked && run.phase !== 'ended') this.#end(run, CANCELLED);
     }
@@ -289,6 +298,7 @@ export class Model {
       else this.#end(run, ERROR, 'ProcessDiedError');
     }
     for (const run of this.runs) run.toTell = [];
+    for (const run of active) run.endedByCrash = run.phase === 'ended';
   }
 
   /** Another process takes over. */
@@ -455,6 +465,15 @@ function lineName(run: ModelRun): string {
 /** Within a line keys take turns, where there is a limit for each. */
 function lane({ wish }: ModelRun): string | null {
   return policyOf(wish.task).concurrencyPerKey === null ? null : (wish.key ?? null);
+}
+
+/** Of the caller and of the author; empty where it has none. */
+function keyNames(wish: Wish): [ofCaller: string, ofAuthor: string] {
+  const { idempotency, unique } = wish;
+  return [
+    idempotency ? keyName('idempotency', wish, idempotency.key) : '',
+    unique ? keyName('unique', wish, unique.key) : '',
+  ];
 }
 
 function keyName(kind: string, { task, client }: Wish, key: string): string {
