@@ -4,14 +4,11 @@
 import type { FastifyRequest } from 'fastify';
 import type { StartRequest } from '../engine.ts';
 import { shown } from '../errors.ts';
-import { highestPriority } from '../policy.ts';
+import { highestPriority, longestSpanMs } from '../policy.ts';
 import { checkQuery, invalidQuery } from './checks.ts';
 import { wholeNumber } from './wholeNumber.ts';
 
 export type StartOptions = Pick<StartRequest, 'runAt' | 'priority' | 'timeoutMs'>;
-
-/** How far off a run may be put, and the longest time limit: 10 years. */
-const farthestMs = 3650 * 86_400_000;
 
 const names = ['delay_ms', 'run_at', 'priority', 'timeout_ms'];
 
@@ -29,7 +26,7 @@ export function startOptions(
   const query = request.query as Record<string, string | undefined>;
   const runAt = timeToRun(query.delay_ms, query.run_at, now);
   const priority = wholeNumber('priority', query.priority, 0, highestPriority);
-  const timeoutMs = wholeNumber('timeout_ms', query.timeout_ms, 1, farthestMs);
+  const timeoutMs = wholeNumber('timeout_ms', query.timeout_ms, 1, longestSpanMs);
   if (timeoutMs !== undefined && timeoutLimitMs !== null && timeoutMs > timeoutLimitMs) {
     throw invalidQuery(
       'timeout_ms',
@@ -47,7 +44,7 @@ function timeToRun(delay: string | undefined, time: string | undefined, now: num
   if (delay !== undefined && time !== undefined) {
     throw invalidQuery('run_at', 'delay_ms and run_at both say when the run may begin: give one of them.');
   }
-  const delayMs = wholeNumber('delay_ms', delay, 0, farthestMs);
+  const delayMs = wholeNumber('delay_ms', delay, 0, longestSpanMs);
   if (delayMs !== undefined) return now + delayMs;
   if (time === undefined) return undefined;
   const runAt = parseTime(time);
@@ -57,7 +54,7 @@ function timeToRun(delay: string | undefined, time: string | undefined, now: num
       `run_at must be a time with its offset from UTC, such as 2026-11-23T15:30:00Z or 2026-11-23T16:30:00%2B01:00, and not ${shown(time)}.`,
     );
   }
-  if (runAt <= now + farthestMs) return runAt;
+  if (runAt <= now + longestSpanMs) return runAt;
   throw invalidQuery('run_at', `run_at is ${shown(time)}, which is more than 10 years away.`);
 }
 

@@ -75,7 +75,7 @@ export class StoreClient {
   #waiting: Waiting[] = [];
   #inFlight: Waiting[] = [];
   #scheduled = false;
-  /** Operations in the queue that somebody waits for; the rest are ends of runs. */
+  /** Operations not sent yet that somebody waits for; the rest are ends of runs. */
   #urgent = 0;
   #sentUrgent = 0;
   #waitingSince = 0;
@@ -139,7 +139,7 @@ export class StoreClient {
     });
   }
 
-  /** Lets everything that was queued be committed, then closes the database. */
+  /** Lets everything that was asked for be committed, then closes the database. */
   async close(): Promise<void> {
     const worker = this.#worker;
     if (!worker) return;
@@ -156,7 +156,7 @@ export class StoreClient {
     await worker.terminate();
   }
 
-  /** Sends the queue at the end of this turn of the loop: what the turn brought then shares one commit. */
+  /** Sends what was asked for at the end of this turn of the loop: what the turn brought then shares one commit. */
   #schedule(): void {
     if (this.#scheduled || this.#inFlight.length > 0 || this.#retryTimer) return;
     this.#scheduled = true;
