@@ -332,7 +332,7 @@ describe('The limits', () => {
       'a page of runs': `${constant('routes/limit.ts', 'defaultLimit')}, at the most ${grouped(constant('routes/limit.ts', 'maxLimit'))}, and ${mebibytes(constant('engines/sqlite/runTable.ts', 'listBytes')).replace('MiB', 'MiB of results')}`,
       'a page of log lines': `${constant('routes/limit.ts', 'defaultLimit')}, at the most ${grouped(constant('routes/limit.ts', 'maxLimit'))}`,
       'a wait': `${constant('routes/prefer.ts', 'longestWaitSeconds')} s`,
-      'putting off': `${constant('routes/startOptions.ts', 'farthestMs') / 365 / 86_400_000} years`,
+      'putting off': `${constant('policy.ts', 'longestSpanMs') / 365 / 86_400_000} years`,
       'an idempotency key': `${constant('routes/idempotency.ts', 'longestKey')} characters; remembered for ${constant('engine.ts', 'idempotencyMs') / 3_600_000} h`,
       'starts and watches a second': '100 for each address and token; none on localhost; `--rate-limit`',
       'attempts at once': '100; `--concurrency`',
