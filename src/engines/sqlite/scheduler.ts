@@ -134,7 +134,11 @@ export class Scheduler {
       if (missed !== null && schedule.catchUp === 'one') await this.#start(entry, missed);
       else this.#passTo(entry, Math.min(this.#presentSince, now));
     }
-    for (let started = 0; started < mostAtOnce && entry.nextAt !== null && entry.nextAt <= now; started++) {
+    for (
+      let started = 0;
+      started < mostAtOnce && !this.#stopped && entry.nextAt !== null && entry.nextAt <= now;
+      started++
+    ) {
       await this.#start(entry, entry.nextAt);
     }
   }
