@@ -12,6 +12,8 @@ import { ThreadInspector } from './threadInspector.ts';
 
 /** What a thread allocates between two looks is what it may exceed its limit by. A look costs some 0.1 ms a thread. */
 const periodMs = 25;
+/** How far beyond its limit, as a share of that, a heap may grow by garbage before that is collected again. */
+const garbageShare = 0.5;
 /** About the most that one call makes: an array of 100 million elements, and its copy. */
 const mostReserveMb = 4096;
 
@@ -22,7 +24,7 @@ export const defaultHeapMb = Math.floor(getHeapStatistics().heap_size_limit / mi
 
 interface Watched {
   limitBytes: number;
-  /** A heap that is larger than this may be so with garbage alone. */
+  /** A heap that is larger than this may hold too much, or garbage. */
   suspectBytes: number;
   outgrown: () => void;
   isLookedAt: boolean;
@@ -39,10 +41,10 @@ export class HeapWatch {
     this.#clock = clock;
   }
 
-  /** Answers by how many MiB the limit that V8 has should be beyond that of a task. 0: this Node gives no way to look. */
+  /** Answers by how many MiB the limit that V8 has should be beyond that of a task. Rejects where this Node gives no way to look. */
   async open(): Promise<number> {
     this.#inspector = await ThreadInspector.open();
-    return this.#inspector ? reserveMb() : 0;
+    return reserveMb();
   }
 
   /** Calls `outgrown`, once, when what is alive in the heap of a thread is larger than `limitMb`. Answers how to stop watching it. */
@@ -63,22 +65,26 @@ export class HeapWatch {
       // One inside of a call that nothing interrupts has not answered yet.
       if (watched.isLookedAt || !this.#inspector?.knows(thread)) continue;
       watched.isLookedAt = true;
-      this.#isTooLarge(this.#inspector, thread, watched).then((isTooLarge) => {
-        watched.isLookedAt = isTooLarge;
-        if (isTooLarge && this.#watched.get(thread) === watched) watched.outgrown();
-      });
+      this.#isTooLarge(this.#inspector, thread, watched)
+        // It may be about to end.
+        .catch(() => false)
+        .then((isTooLarge) => {
+          watched.isLookedAt = isTooLarge;
+          if (isTooLarge && this.#watched.get(thread) === watched) watched.outgrown();
+        });
     }
   }
 
   async #isTooLarge(inspector: ThreadInspector, thread: number, watched: Watched): Promise<boolean> {
     const used = await usedBytes(inspector, thread);
     if (used <= watched.suspectBytes) return false;
+    await inspector.discardConsole(thread);
     // Only the report of a profile collects garbage at once: `collectGarbage` waits for a turn of the thread's loop. Nothing is sampled.
     await inspector.ask(thread, 'HeapProfiler.startSampling', { samplingInterval: 2 ** 30 });
     await inspector.ask(thread, 'HeapProfiler.stopSampling');
     const alive = await usedBytes(inspector, thread);
-    // Collected again when as much as it may keep has been added: whoever makes garbage is not to be held up by its collection.
-    watched.suspectBytes = alive + watched.limitBytes;
+    // Whoever makes garbage is not to be held up by its collection.
+    watched.suspectBytes = Math.max(alive, watched.limitBytes) + garbageShare * watched.limitBytes;
     return alive > watched.limitBytes;
   }
 }

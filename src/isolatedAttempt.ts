@@ -22,6 +22,7 @@ const states = new Map<string, Promise<StateDefinition>>();
 
 export async function runIsolated({ run, client, port, gauge, ...task }: ThreadTask): Promise<Outcome> {
   const attempt = new ThreadAttempt(port, new Gauge(gauge));
+  attempt.take();
   try {
     const definition = (await stateOf(task)).tasks.get(run.task);
     if (!definition) {

@@ -39,6 +39,8 @@ export interface IsolationOptions {
   clock: Clock;
   /** Hears of what a task left behind in its thread, rejected or thrown, and nobody caught. */
   onStray(stray: Stray): void;
+  /** Hears, once, why nobody can look at the heaps of threads: then `memoryMb` is kept to as V8 does it alone. */
+  onBlind(reason: string): void;
 }
 
 export interface IsolatedWork {
@@ -57,6 +59,8 @@ export class Isolation {
   readonly #threads = new Set<Worker>();
   readonly #running = new Set<ThreadedAttempt>();
   readonly #heaps: HeapWatch;
+  /** How far V8's limit is beyond that of a task. */
+  #reserveMb: Promise<number> | undefined;
   /** Who waits for a place. Piscina's own line of them forgets its tasks when a thread is killed, and is left empty. */
   readonly #waiting: (() => void)[] = [];
   #places: number;
@@ -76,19 +80,13 @@ export class Isolation {
       if (attempt.signal.aborted) return abortedOutcome(attempt.signal.reason);
       const { memoryMb } = work.task.policy;
       const pool = await this.#pool(memoryMb);
-      let stopWatching = () => {};
-      const line = new MainLine(attempt, (thread) => {
-        stopWatching = this.#heaps.watch(thread, memoryMb ?? defaultHeapMb, () => threaded.outgrewItsHeap());
-        begun();
-      });
-      const threaded = new ThreadedAttempt(work, attempt, line, this.#options);
+      const threaded = new ThreadedAttempt(work, attempt, new MainLine(attempt, begun), this.#options);
       this.#running.add(threaded);
       try {
         const ended = threaded.run(pool);
-        this.#watch(pool.threads);
+        this.#watch(pool.threads, memoryMb ?? defaultHeapMb);
         return await ended;
       } finally {
-        stopWatching();
         this.#running.delete(threaded);
       }
     } finally {
@@ -111,8 +109,8 @@ export class Isolation {
     this.#isClosed = true;
     for (const threaded of this.#running) threaded.kill();
     for (const next of this.#waiting.splice(0)) next();
-    const pools = await Promise.all(this.#pools.values());
-    const ended = Promise.all(pools.map((pool) => pool.destroy())).then(() => this.#allEnded());
+    const opened = [...this.#pools.values()].map((pool) => pool.then((open) => open.destroy()));
+    const ended = Promise.allSettled(opened).then(() => this.#allEnded());
     await Promise.race([ended, new Promise<void>((late) => setTimeout(late, closeMs).unref())]);
     return this.#threads.size === 0;
   }
@@ -140,6 +138,7 @@ export class Isolation {
     if (!pool) {
       pool = this.#open(memoryMb);
       this.#pools.set(memoryMb, pool);
+      pool.catch(() => this.#pools.delete(memoryMb));
     }
     return pool;
   }
@@ -147,7 +146,8 @@ export class Isolation {
   async #open(memoryMb: number | null): Promise<Piscina> {
     // Only for those who isolate.
     const { Piscina } = await import('piscina');
-    const reserveMb = await this.#heaps.open();
+    this.#reserveMb ??= this.#openHeaps();
+    const reserveMb = await this.#reserveMb;
     const pool = new Piscina({
       filename: null,
       minThreads: 0,
@@ -173,11 +173,30 @@ export class Isolation {
     return pool;
   }
 
-  #watch(threads: readonly Worker[]): void {
+  async #openHeaps(): Promise<number> {
+    try {
+      return await this.#heaps.open();
+    } catch (error) {
+      this.#options.onBlind((error as Error).message);
+      return 0;
+    }
+  }
+
+  /** As long as they are there: what a task left behind in one grows beyond its end, and that of a file before it begins. */
+  #watch(threads: readonly Worker[], limitMb: number): void {
     for (const thread of threads) {
       if (this.#threads.has(thread)) continue;
       this.#threads.add(thread);
-      thread.once('exit', () => this.#threads.delete(thread));
+      const { threadId } = thread;
+      const stopWatching = this.#heaps.watch(threadId, limitMb, () => {
+        const atWork = [...this.#running].find((threaded) => threaded.thread === threadId);
+        if (atWork) atWork.outgrewItsHeap();
+        else void thread.terminate();
+      });
+      thread.once('exit', () => {
+        stopWatching();
+        this.#threads.delete(thread);
+      });
     }
   }
 
@@ -236,8 +255,13 @@ class ThreadedAttempt {
     this.#killer.abort();
   }
 
+  get thread(): number | undefined {
+    return this.#line.thread;
+  }
+
+  /** A thread of its pool has failed that had no attempt, as far as the pool knows. */
   threadFailed(error: Error): void {
-    if (this.#line.hasBegun) return;
+    if (this.thread !== undefined) return;
     this.#death = error;
     this.kill();
   }
@@ -248,7 +272,9 @@ class ThreadedAttempt {
   }
 
   #beginOrDie(): void {
-    this.threadFailed(new Error(`its thread had not begun with it after ${beginMs / 1000} s`));
+    if (this.#line.hasBegun) return;
+    this.#death = new Error(`its thread had not begun with it after ${beginMs / 1000} s`);
+    this.kill();
   }
 
   #task(port: ThreadTask['port']): ThreadTask {

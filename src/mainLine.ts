@@ -7,12 +7,14 @@ import { type Abort, type FromThread, Gauge } from './threadLine.ts';
 
 export class MainLine {
   readonly gauge = new Gauge();
+  /** The id of the thread that has taken the attempt. */
+  thread: number | undefined;
   hasBegun = false;
   readonly #attempt: AttemptContext;
-  readonly #begun: (thread: number) => void;
+  readonly #begun: () => void;
   #port: MessagePort | undefined;
 
-  constructor(attempt: AttemptContext, begun: (thread: number) => void) {
+  constructor(attempt: AttemptContext, begun: () => void) {
     this.#attempt = attempt;
     this.#begun = begun;
   }
@@ -43,9 +45,13 @@ export class MainLine {
 
   #receive(message: FromThread): void {
     if (!this.#port) return;
+    if (message.kind === 'taken') {
+      this.thread = message.thread;
+      return;
+    }
     if (message.kind === 'begun') {
       this.hasBegun = true;
-      this.#begun(message.thread);
+      this.#begun();
       return;
     }
     let heard: Promise<void> | undefined;

@@ -34,3 +34,18 @@ export function logStray(log: Log): IsolationOptions['onStray'] {
     log('error', `${strays[what]}, in ${run ? 'a task' : 'a thread'}`, { ...whose, error });
   };
 }
+
+/** Nobody can look at the heaps of threads. */
+export function logBlind(log: Log): IsolationOptions['onBlind'] {
+  return (reason) => {
+    log(
+      'warn',
+      'The heaps of threads cannot be looked at: one allocation far beyond memoryMb ends the whole process',
+      {
+        reason,
+        advice:
+          'allow the inspector to this process (with --permission: --allow-inspector, where Node has it)',
+      },
+    );
+  };
+}

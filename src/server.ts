@@ -16,7 +16,7 @@ import { type Listening, listen } from './listen.ts';
 import { createLog, type Log } from './logging.ts';
 import { LoopWatch } from './loopWatch.ts';
 import { loadRegistry, type Registry } from './registry.ts';
-import { logFailure, logGivenUp, logStray } from './runLog.ts';
+import { logBlind, logFailure, logGivenUp, logStray } from './runLog.ts';
 import { Subscribers } from './subscribers.ts';
 import { Waiters } from './waiters.ts';
 
@@ -145,6 +145,7 @@ export class Server {
         folder: this.#options.registry ? null : config.folder,
         clock,
         onStray: logStray(log),
+        onBlind: logBlind(log),
       });
       engine.start(
         createExecute(registry, {

@@ -38,9 +38,14 @@ export class ThreadAttempt implements AttemptContext {
     port.on('message', (abort: Abort) => this.#receive(abort));
   }
 
+  /** This thread has it. */
+  take(): void {
+    this.#post({ kind: 'taken', thread: threadId });
+  }
+
   /** The method is about to be called. */
   begin(): void {
-    this.#post({ kind: 'begun', thread: threadId });
+    this.#post({ kind: 'begun' });
   }
 
   /** Sends what is left to say; what comes later is not heard. */

@@ -7,31 +7,43 @@ import type { Session } from 'node:inspector';
 /** In the words of https://chromedevtools.github.io/devtools-protocol/v8/. */
 interface Answer {
   id: number;
-  result: unknown;
+  result?: unknown;
+  error?: { message: string };
 }
+
+interface Asked {
+  sessionId: string;
+  resolve: (result: unknown) => void;
+  reject: (error: Error) => void;
+}
+
+/**
+ * As long as there is a session, V8 keeps what is given to `console.log` for it, up to 1,000 entries a thread with all that they refer
+ * to. So long it may.
+ */
+const consoleMs = 1000;
 
 export class ThreadInspector {
   /** One for the process, and for good: once a session was disconnected, Node attaches no worker to another. */
-  static #only: Promise<ThreadInspector | undefined> | undefined;
+  static #only: Promise<ThreadInspector> | undefined;
 
   readonly #session: Session;
   /** Session ids by thread id. */
   readonly #attached = new Map<number, string>();
-  readonly #asked = new Map<number, { sessionId: string; answer: (result: unknown) => void }>();
+  readonly #asked = new Map<number, Asked>();
   #asks = 0;
 
   private constructor(session: Session) {
     this.#session = session;
   }
 
-  /** undefined: this Node was built without an inspector. Threads that are there, and those to come, can be asked. */
-  static open(): Promise<ThreadInspector | undefined> {
+  /** Threads that are there, and those to come, can be asked. Rejects where this Node has no inspector, or forbids it. */
+  static open(): Promise<ThreadInspector> {
     ThreadInspector.#only ??= ThreadInspector.#open();
     return ThreadInspector.#only;
   }
 
-  static async #open(): Promise<ThreadInspector | undefined> {
-    if (!process.features.inspector) return undefined;
+  static async #open(): Promise<ThreadInspector> {
     const { Session } = await import('node:inspector');
     const inspector = new ThreadInspector(new Session());
     inspector.#connect();
@@ -48,11 +60,14 @@ export class ThreadInspector {
     });
     session.on('NodeWorker.detachedFromWorker', ({ params }) => this.#forget(params.sessionId));
     session.on('NodeWorker.receivedMessageFromWorker', ({ params }) => {
-      const { id, result } = JSON.parse(params.message) as Answer;
-      this.#asked.get(id)?.answer(result);
+      const { id, result, error } = JSON.parse(params.message) as Answer;
+      const asked = this.#asked.get(id);
       this.#asked.delete(id);
+      if (error) asked?.reject(new Error(error.message));
+      else asked?.resolve(result);
     });
     session.post('NodeWorker.enable', { waitForDebuggerOnStart: false });
+    setInterval(() => this.#discardConsoles(), consoleMs).unref();
   }
 
   /** Whether a thread can be asked: it has started, and not ended. */
@@ -60,18 +75,32 @@ export class ThreadInspector {
     return this.#attached.has(thread);
   }
 
-  /** The result of a method of the protocol. A thread that has ended never answers; one in a call that nothing interrupts does after it. */
+  /**
+   * The result of a method of the protocol; rejects with what the protocol calls an error. A thread that has ended never answers; one in
+   * a call that nothing interrupts does after it.
+   */
   ask(thread: number, method: string, params: object = {}): Promise<unknown> {
     const id = ++this.#asks;
-    return new Promise((resolve) => {
+    return new Promise((resolve, reject) => {
       const sessionId = this.#attached.get(thread);
       if (sessionId === undefined) return;
-      this.#asked.set(id, { sessionId, answer: resolve });
+      this.#asked.set(id, { sessionId, resolve, reject });
       const message = JSON.stringify({ id, method, params });
       this.#session.post('NodeWorker.sendMessageToWorker', { sessionId, message }, (error) => {
-        if (error) this.#asked.delete(id);
+        if (!error) return;
+        this.#asked.delete(id);
+        reject(error);
       });
     });
+  }
+
+  #discardConsoles(): void {
+    this.#session.post('Runtime.discardConsoleEntries');
+    for (const thread of this.#attached.keys()) this.discardConsole(thread).catch(() => {});
+  }
+
+  async discardConsole(thread: number): Promise<void> {
+    await this.ask(thread, 'Runtime.discardConsoleEntries');
   }
 
   #forget(sessionId: string): void {

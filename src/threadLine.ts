@@ -23,8 +23,10 @@ export interface ThreadTask {
 export type Word = { patch: RunPatch } | { text: string; fields: Record<string, unknown> | undefined };
 
 export type FromThread =
-  /** The method is about to be called, in the thread of this id. */
-  | { kind: 'begun'; thread: number }
+  /** The thread of this id has taken the attempt. */
+  | { kind: 'taken'; thread: number }
+  /** The method is about to be called. */
+  | { kind: 'begun' }
   /** In the order in which they were said. `cost`: what they take up of the window. */
   | { kind: 'words'; words: Word[]; cost: number };
 

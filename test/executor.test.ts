@@ -19,7 +19,7 @@ function executor(work: (task: TaskContext) => unknown, options: TaskOptions = {
   const failures: string[] = [];
   const execute = createExecute(registry, {
     clock,
-    isolation: new Isolation({ threads: 1, folder: null, clock, onStray: () => {} }),
+    isolation: new Isolation({ threads: 1, folder: null, clock, onStray: () => {}, onBlind: () => {} }),
     tokenLabel: () => 'label',
     onFailure: (_run, error) => void failures.push(error.name),
     onGivenUp: (_run, reason) => void givenUp.push(reason.message),

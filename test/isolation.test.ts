@@ -25,7 +25,13 @@ beforeAll(async () => {
 function executor({ threads = 2, clock = systemClock, registry = javaScript } = {}) {
   const strays: Stray[] = [];
   const givenUp: string[] = [];
-  const isolation = new Isolation({ threads, folder: null, clock, onStray: (stray) => strays.push(stray) });
+  const isolation = new Isolation({
+    threads,
+    folder: null,
+    clock,
+    onStray: (stray) => strays.push(stray),
+    onBlind: (reason) => expect.fail(reason),
+  });
   onTestFinished(async () => {
     expect(await isolation.close()).toBe(true);
   });
@@ -196,6 +202,17 @@ describe('the thread of an isolated attempt', () => {
 
   test('may make as much garbage as it likes', async () => {
     expect(await executor().begin('wasteful').outcome).toEqual({ kind: 'completed', result: 3 });
+  });
+
+  test('may tell its console as much as it likes', async () => {
+    expect(await executor().begin('tells').outcome).toEqual({ kind: 'completed', result: 'told' });
+  });
+
+  test("is ended when what an attempt has left behind in it grows too large, at nobody's cost", async () => {
+    const { begin, isolation } = executor();
+    expect(await begin('leaves').outcome).toEqual({ kind: 'completed', result: 'left' });
+    await expect.poll(() => isolation.threads, { timeout: 10_000 }).toBe(0);
+    expect(await begin('where').outcome).toMatchObject({ kind: 'completed' });
   });
 
   test('hears of a cancel even though its loop does not turn', async () => {

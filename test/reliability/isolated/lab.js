@@ -107,6 +107,20 @@ export const lab = defineState('lab', {
     },
   ),
 
+  /** Says far more than it may hold, to the console. */
+  tells: defineTask({ isolate, memoryMb: 64 }, () => {
+    const log = console.debug;
+    for (let i = 0; i < 300; i++) log(Array.from({ length: 100_000 }, () => i).fill({ i }));
+    return 'told';
+  }),
+
+  /** Leaves behind what goes on to grow when it has ended. */
+  leaves: defineTask({ isolate, memoryMb: 64 }, () => {
+    const kept = [];
+    setInterval(() => kept.push(new Array(1_000_000).fill(1)), 10);
+    return 'left';
+  }),
+
   /** Makes far more than it may hold, and keeps none of it for long; nor does its loop turn. */
   wasteful: defineTask({ isolate, memoryMb: 64 }, () => {
     let kept = [];
