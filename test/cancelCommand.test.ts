@@ -74,15 +74,30 @@ describe('spyglass-tasks cancel', () => {
   test('is kept where no server runs, and carried out by the next before it runs anything', async () => {
     const home = new Home();
     const before = await home.serve();
-    const { task_id: id } = await before.api.started('work', { input: { ms: 60_000 } });
+    const atWork = [await before.api.started('endless'), await before.api.started('brittle')];
+    await home.command('pause', 'lab', 'quick');
+    const { task_id: waiting } = await before.api.started('quick');
     await before.kill();
-    const { code, stdout, stderr } = await home.command('cancel', '--state', 'lab');
-    expect({ code, stdout }).toEqual({ code: 0, stdout: '' });
-    expect(stderr).toContain(`No server runs on ${home.data}.`);
-    expect(stderr).toContain('before it runs anything');
+    for (const words of [
+      // What was at work when the process died, for the last time too, is neither run again nor left to its error.
+      ['--state', 'lab', '--active', 'running'],
+      ['--state', 'lab', '--task', 'quick'],
+    ]) {
+      const { code, stdout, stderr } = await home.command('cancel', ...words);
+      expect({ code, stdout }).toEqual({ code: 0, stdout: '' });
+      expect(stderr).toContain(`No server runs on ${home.data}.`);
+      expect(stderr).toContain('before it runs anything');
+    }
     const after = await home.serve();
-    expect(await after.api.end(id)).toMatchObject({ status: 'Cancelled', attempt: 1 });
-    expect(await cancelLine(after, () => true)).toMatchObject({ state: 'lab', ended: 1 });
+    for (const { task_id: id } of atWork) {
+      expect(await after.api.end(id)).toMatchObject({ status: 'Cancelled', attempt: 1 });
+    }
+    expect(await after.api.end(waiting)).toMatchObject({ status: 'Cancelled', attempt: 0 });
+    expect(await cancelLine(after, ({ active }) => active === 'running')).toMatchObject({
+      ended: 0,
+      asked: 2,
+    });
+    expect(await cancelLine(after, ({ task }) => task === 'quick')).toMatchObject({ ended: 1, asked: 0 });
   });
 
   test('refuses what is not said clearly, or not there, and says what to do', async () => {

@@ -8,6 +8,9 @@ import type { CancelOrder } from './cancelOrder.ts';
 import type { WriteAnswers } from './protocol.ts';
 import type { StoreClient } from './storeClient.ts';
 
+/** What could not be stored, whatever the reason, is tried again so often. */
+const retryMs = 1000;
+
 export interface CancelOrdersParts {
   clock: Clock;
   log: EngineLog;
@@ -24,6 +27,8 @@ export class CancelOrders {
   /** Orders are told again until they are done; numbers only rise. */
   #latest = 0;
   #isBusy = false;
+  #isStopped = false;
+  #stopRetry = () => {};
 
   constructor(parts: CancelOrdersParts) {
     this.#parts = parts;
@@ -40,8 +45,9 @@ export class CancelOrders {
 
   /** All that wait; what the store cannot take now is left for when it can. */
   async carryOut(): Promise<void> {
-    if (this.#isBusy) return;
+    if (this.#isBusy || this.#isStopped) return;
     this.#isBusy = true;
+    this.#stopRetry();
     try {
       for (let [order] = this.#waiting; order; [order] = this.#waiting) {
         await this.#carryOut(order);
@@ -49,9 +55,18 @@ export class CancelOrders {
       }
     } catch (error) {
       this.#parts.log('warn', `An admin's cancel is kept for later: ${(error as Error).message}`);
+      // Whatever is wrong with it is not to be in the way of the others.
+      this.#waiting.push(...this.#waiting.splice(0, 1));
+      if (!this.#isStopped) this.#stopRetry = this.#parts.clock.after(retryMs, () => void this.carryOut());
     } finally {
       this.#isBusy = false;
     }
+  }
+
+  /** What waits is the next server's. */
+  stop(): void {
+    this.#isStopped = true;
+    this.#stopRetry();
   }
 
   async #carryOut(order: CancelOrder): Promise<void> {

@@ -150,15 +150,14 @@ export class SqliteEngine implements Engine {
   async open(): Promise<void> {
     const ready = await this.#store.open(this.#parts.clock.now());
     this.#lastN = ready.lastN;
-    this.#leaser.open(ready.pending);
+    this.#leaser.open(ready.pending, ready.interrupted);
     this.#setModes(ready.modes);
     this.tokens.replace(ready.tokens);
     const opened = this.#scheduler.open();
-    this.#recovered = Promise.all(ready.interrupted.map((row) => this.#leaser.recover(row)));
-    // Behind what was at work when the process died, and before anything is leased.
-    const cancelled = this.#orders.receive(ready.orders);
+    // First what an admin has ordered, while it shows what was at work when the process died; and before anything is leased.
+    this.#recovered = this.#orders.receive(ready.orders).then(() => this.#leaser.recover());
     // A full disk takes these later. Reads, and the reason for refusing starts, are not to wait for that.
-    await Promise.race([Promise.all([this.#recovered, opened, cancelled]), this.#inTrouble()]);
+    await Promise.race([Promise.all([this.#recovered, opened]), this.#inTrouble()]);
     this.#progress.start();
   }
 
@@ -431,6 +430,7 @@ export class SqliteEngine implements Engine {
 
   drain(graceMs: number): Promise<void> {
     this.#scheduler.stop();
+    this.#orders.stop();
     return this.#leaser.drain(graceMs);
   }
 

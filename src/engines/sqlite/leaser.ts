@@ -50,6 +50,8 @@ export class Leaser {
   readonly #parts: LeaserParts;
   /** Leased runs by id. */
   readonly live = new Map<string, LiveRun>();
+  /** Those that were leased when the process died, and have not been taken back yet. */
+  readonly #lost = new Map<string, Row>();
   /** Runs that are not leased and have not ended. */
   pending = 0;
   #execute: Execute | undefined;
@@ -83,9 +85,10 @@ export class Leaser {
     this.#parts = parts;
   }
 
-  /** `pending`: how many wait in the store. */
-  open(pending: number): void {
+  /** `pending`: how many wait in the store. `lost`: the runs that were leased when the process died. */
+  open(pending: number, lost: readonly Row[]): void {
     this.pending = pending;
+    for (const row of lost) this.#lost.set(row.id as string, row);
     this.#mayBeMore = pending > 0;
     this.#wakeAt = pending > 0 ? 0 : Number.POSITIVE_INFINITY;
   }
@@ -339,8 +342,13 @@ export class Leaser {
     for (const event of end) this.#parts.emit(event);
   }
 
-  /** A run that was leased when the process died. */
-  async recover(row: Row): Promise<void> {
+  /** Takes back the runs that were leased when the process died. */
+  async recover(): Promise<void> {
+    await Promise.all([...this.#lost.values()].map((row) => this.#recover(row)));
+  }
+
+  async #recover(row: Row): Promise<void> {
+    this.#lost.delete(row.id as string);
     const lease = leaseOf(row);
     const run = new LiveRun(this.#parts.progress, lease, rowSnapshot(row));
     run.skipShown((row.reserved as number | null) ?? 0);
@@ -363,6 +371,8 @@ export class Leaser {
 
   /** Asks a leased run to stop, after that was stored. */
   cancel(id: string): void {
+    const lost = this.#lost.get(id);
+    if (lost) lost.cancel = 1;
     const run = this.live.get(id);
     if (!run) return;
     run.cancelRequested = true;
