@@ -117,14 +117,15 @@ export class Model {
       if (before !== wish.idempotency.fingerprint) return 'conflict';
       fingerprints.set(name, wish.idempotency.fingerprint);
     }
-    const isRefused = ({ wish }: { wish: Wish }) =>
-      this.#isIn('drain', wish.task, this.#modesInForce) && !this.#isKnown(wish);
+    const isRefused = ({ wish, retryOf }: { wish: Wish; retryOf?: ModelRun | undefined }) =>
+      this.#isIn('drain', wish.task, this.#modesInForce) && !this.#isKnown(wish, retryOf);
     if (wishes.some(isRefused)) return 'drained';
     return wishes.map(({ label, wish, retryOf }) => {
       const { idempotency, unique } = wish;
       const [ofCaller, ofAuthor] = keyNames(wish);
       const repeated = this.#held(ofCaller)?.run;
-      const known = repeated ?? this.#held(ofAuthor)?.run;
+      const holder = this.#held(ofAuthor)?.run;
+      const known = repeated ?? (holder === retryOf ? undefined : holder);
       const run = known ?? this.#accept(label, wish, retryOf);
       // Whatever run a start was answered with, its repeat is answered with the same.
       if (idempotency && !repeated) {
@@ -139,8 +140,10 @@ export class Model {
     });
   }
 
-  #isKnown(wish: Wish): boolean {
-    return keyNames(wish).some((name) => this.#held(name) !== undefined);
+  #isKnown(wish: Wish, retryOf: ModelRun | undefined): boolean {
+    const [ofCaller, ofAuthor] = keyNames(wish);
+    const holder = this.#held(ofAuthor)?.run;
+    return this.#held(ofCaller) !== undefined || (holder !== undefined && holder !== retryOf);
   }
 
   /** A key holds for its time; without one, as long as its run is active. */

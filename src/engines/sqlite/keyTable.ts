@@ -24,7 +24,9 @@ export class KeyTable {
       const held = this.#held('idempotency', run, idempotency.key);
       if (held) return held.fingerprint === idempotency.fingerprint ? held.n : 'conflict';
     }
-    return unique && this.#held('unique', run, unique.key)?.n;
+    const held = unique && this.#held('unique', run, unique.key);
+    // Whoever wants that very run done again does not want to be told that it has been.
+    return held?.id === run.wish?.retryOf ? undefined : held?.n;
   }
 
   /** Whether one of them has an idempotency key that was used with another input: before, or by another of them. */
@@ -73,14 +75,14 @@ export class KeyTable {
     kind: keyof typeof kinds,
     { state, task, client, at }: NewRun,
     key: string,
-  ): { n: number; fingerprint: string | null } | undefined {
+  ): { n: number; id: string; fingerprint: string | null } | undefined {
     const row = this.#statements.get(
-      `SELECT keys.n AS n, fingerprint FROM keys JOIN runs ON runs.n = keys.n
+      `SELECT keys.n AS n, id, fingerprint FROM keys JOIN runs ON runs.n = keys.n
        WHERE kind = ? AND keys.state = ? AND keys.task = ? AND keys.client = ? AND keys.key = ?
          AND CASE WHEN until IS NULL THEN runs.status < 3 ELSE until > ? END`,
       [kinds[kind], state, task, client ?? '', key, at],
     );
-    return row && { n: row.n as number, fingerprint: row.fingerprint as string | null };
+    return row && { n: row.n as number, id: row.id as string, fingerprint: row.fingerprint as string | null };
   }
 
   #take(

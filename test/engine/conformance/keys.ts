@@ -97,6 +97,23 @@ export function keys(factory: EngineFactory): void {
       await bench.engine.cancel(id);
     });
 
+    test('passes from the run that holds it to the one that does that again', async () => {
+      const clock = new DrivenClock();
+      const bench = await Bench.open(factory.home(), modes, { clock });
+      const first = await started(bench, forMs('k', 10_000));
+      await bench.end(first.id);
+      clock.wallTime += 5000;
+      const again = await started(bench, { ...forMs('k', 10_000), retryOf: first.id });
+      expect(again.deduplicated).toBe(false);
+      await bench.end(again.id);
+      // For the time from its own start on; and the first, done again once more, finds who has it now.
+      clock.wallTime += 9999;
+      for (const options of [{}, { retryOf: first.id }]) {
+        const next = await started(bench, { ...forMs('k', 10_000), ...options });
+        expect(next).toMatchObject({ id: again.id, deduplicated: true });
+      }
+    });
+
     test('belongs to a task and a client', async () => {
       const bench = await Bench.open(factory.home(), null);
       const ids = new Set<string>();
