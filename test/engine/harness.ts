@@ -6,7 +6,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished } from 'vitest';
 import { type Clock, systemClock } from '../../src/clock.ts';
-import type { AttemptContext, Engine, Execute, LeasedRun, StartRequest } from '../../src/engine.ts';
+import type {
+  AttemptContext,
+  Engine,
+  EngineLog,
+  Execute,
+  LeasedRun,
+  StartRequest,
+} from '../../src/engine.ts';
 import type { DriverName } from '../../src/engines/sqlite/driver.ts';
 import { SqliteEngine } from '../../src/engines/sqlite/engine.ts';
 import { defaultPolicy, type Policies, type TaskPolicy } from '../../src/policy.ts';
@@ -32,6 +39,7 @@ export interface EngineSettings {
   /** Of tasks of the state `lab`, by their names. */
   policies: Record<string, Partial<TaskPolicy>>;
   clock: Clock;
+  log: EngineLog;
 }
 
 /** Makes engines on one store, one after the other: what one leaves the next one finds. */
@@ -71,12 +79,13 @@ export function sqliteFactory(driver: DriverName): EngineFactory {
             policy = {},
             policies = {},
             clock = systemClock,
+            log = () => {},
           } = settings;
           const engine = new SqliteEngine(
             { data: folder, concurrency, threads, keepMs, keepRuns },
             {
               clock,
-              log: () => {},
+              log,
               policies: policiesOf(policy, policies),
               driver,
             },

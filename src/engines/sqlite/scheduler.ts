@@ -18,6 +18,9 @@ const absentMs = 60_000;
 /** Of one schedule, so many occurrences are started at a look. */
 const mostAtOnce = 100;
 
+/** A clock that was set back by less is no matter. */
+const toldMs = 60_000;
+
 export interface SchedulerParts {
   clock: Clock;
   log: EngineLog;
@@ -83,6 +86,7 @@ export class Scheduler {
     });
     this.#presentSince = now;
     this.#lookedAt = now;
+    this.#tellOfSetBack(now);
   }
 
   start(): void {
@@ -168,6 +172,16 @@ export class Scheduler {
       entry.since = Math.min(entry.since, Math.max(entry.kept, now));
       entry.nextAt = nextOccurrence(entry.schedule, entry.since);
     }
+    this.#tellOfSetBack(now);
+  }
+
+  /** What has been run is not run twice, so they are silent until the clock is where they were: somebody may wonder. */
+  #tellOfSetBack(now: number): void {
+    const furthest = Math.max(...this.#entries.map(({ kept }) => kept));
+    if (furthest - now < toldMs) return;
+    this.#parts.log('warn', 'The clock was set back: schedules go on when it is where they were', {
+      until: new Date(furthest).toISOString(),
+    });
   }
 
   #passTo(entry: Entry, time: number): void {

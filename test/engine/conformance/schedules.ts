@@ -1,5 +1,6 @@
 /** Runs that schedules start by themselves: each occurrence once. */
 import { describe, expect, test } from 'vitest';
+import type { EngineLog } from '../../../src/engine.ts';
 import type { Schedule } from '../../../src/policy.ts';
 import { TaskStatus } from '../../../src/run.ts';
 import { DrivenClock } from '../../fixtures/drivenClock.ts';
@@ -236,14 +237,22 @@ export function schedules(factory: EngineFactory): void {
     test('run nothing twice when the clock is set back by an hour, and go on from where they were', async () => {
       const clock = new DrivenClock();
       const home = factory.home();
-      const bench = await open(home, clock, [catchingUp(everyMinute)]);
+      const warnings: unknown[] = [];
+      const log: EngineLog = (level, message, fields) => {
+        if (level === 'warn') warnings.push([message, fields?.until]);
+      };
+      const bench = await open(home, clock, [catchingUp(everyMinute)], { log });
       await bench.pass(3 * minuteMs);
       expect(starts(bench)).toHaveLength(3);
       const reached = clock.now();
+      expect(warnings).toEqual([]);
       clock.wallTime -= hourMs;
       await bench.pass(2 * minuteMs);
+      const told = [expect.stringContaining('set back'), new Date(reached).toISOString()];
+      expect(warnings).toEqual([told]);
       const next = home.crash();
-      const after = await open(next, clock, [catchingUp(everyMinute)]);
+      const after = await open(next, clock, [catchingUp(everyMinute)], { log });
+      expect(warnings).toEqual([told, told]);
       await after.pass(2 * minuteMs);
       expect(starts(after)).toEqual([]);
       clock.wallTime = reached + 30_000;
