@@ -231,7 +231,7 @@ class ThreadedAttempt {
     if (this.#attempt.signal.aborted) return abortedOutcome(this.#attempt.signal.reason);
     const stops = [clock.after(beginMs, () => this.#beginOrDie())];
     // First the port, since whoever aborts must be heard by the thread, however soon it is.
-    const port = this.#line.open();
+    const port = this.#line.open(() => this.kill());
     this.#attempt.onAbort((reason) => {
       this.#line.abort(reason);
       stops.push(clock.after(patienceMs, () => this.kill()));
@@ -244,7 +244,8 @@ class ThreadedAttempt {
         signal: this.#killer.signal,
       });
     } catch (error) {
-      return this.#deathOutcome(this.#death ?? (error as Error));
+      this.#line.close();
+      return this.#line.outcome ?? this.#deathOutcome(this.#death ?? (error as Error));
     } finally {
       this.#line.close();
       for (const stop of stops) stop();

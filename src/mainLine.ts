@@ -3,6 +3,7 @@
  */
 import { MessageChannel, type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
 import type { AbortReason, AttemptContext } from './engine.ts';
+import type { Outcome } from './run.ts';
 import { type Abort, type FromThread, Gauge } from './threadLine.ts';
 
 export class MainLine {
@@ -10,17 +11,21 @@ export class MainLine {
   /** The id of the thread that has taken the attempt. */
   thread: number | undefined;
   hasBegun = false;
+  /** The end of an attempt that has left something running in its thread. */
+  outcome: Outcome | undefined;
   readonly #attempt: AttemptContext;
   readonly #begun: () => void;
   #port: MessagePort | undefined;
+  #left = () => {};
 
   constructor(attempt: AttemptContext, begun: () => void) {
     this.#attempt = attempt;
     this.#begun = begun;
   }
 
-  /** The end that the thread gets. */
-  open(): MessagePort {
+  /** The end that the thread gets. `left` is called when `outcome` has come, and the thread is not to be used again. */
+  open(left: () => void): MessagePort {
+    this.#left = left;
     const { port1, port2 } = new MessageChannel();
     this.#port = port1;
     port1.on('message', (message: FromThread) => this.#receive(message));
@@ -52,6 +57,11 @@ export class MainLine {
     if (message.kind === 'begun') {
       this.hasBegun = true;
       this.#begun();
+      return;
+    }
+    if (message.kind === 'left') {
+      this.outcome = message.outcome;
+      this.#left();
       return;
     }
     let heard: Promise<void> | undefined;

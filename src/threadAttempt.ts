@@ -5,6 +5,7 @@
 import { setMaxListeners } from 'node:events';
 import { type MessagePort, receiveMessageOnPort, threadId } from 'node:worker_threads';
 import { AbortReason, type AttemptContext, type RunPatch } from './engine.ts';
+import type { Outcome } from './run.ts';
 import { type Abort, type FromThread, type Gauge, type Word, wordBytes } from './threadLine.ts';
 
 /** A post costs the main loop some 8 µs, besides what is in it. So many may leave at once … */
@@ -54,6 +55,11 @@ export class ThreadAttempt implements AttemptContext {
     this.#closed = true;
     // The main side closes it, when it has read all.
     this.#port.unref();
+  }
+
+  /** After its end: has the thread killed, which goes on with what was left behind. */
+  leave(outcome: Outcome): void {
+    this.#post({ kind: 'left', outcome });
   }
 
   get signal(): AbortSignal {

@@ -4,6 +4,7 @@
  */
 import type { MessagePort } from 'node:worker_threads';
 import type { AbortCause, LeasedRun, RunPatch } from './engine.ts';
+import type { Outcome } from './run.ts';
 
 /** What a thread is given to do. */
 export interface ThreadTask {
@@ -28,7 +29,9 @@ export type FromThread =
   /** The method is about to be called. */
   | { kind: 'begun' }
   /** In the order in which they were said. `cost`: what they take up of the window. */
-  | { kind: 'words'; words: Word[]; cost: number };
+  | { kind: 'words'; words: Word[]; cost: number }
+  /** The end of an attempt that leaves something running: its thread is not to be used again. */
+  | { kind: 'left'; outcome: Outcome };
 
 /** An `AbortReason`, which would arrive as a plain Error. */
 export interface Abort {

@@ -208,9 +208,21 @@ describe('the thread of an isolated attempt', () => {
     expect(await executor().begin('tells').outcome).toEqual({ kind: 'completed', result: 'told' });
   });
 
-  test("is ended when what an attempt has left behind in it grows too large, at nobody's cost", async () => {
+  test.for(['growth', 'work', 'exit'])(
+    'is not used again when its attempt has left something running in it: %s',
+    async (what) => {
+      const { begin, isolation } = executor({ threads: 1 });
+      const { outcome, context } = begin('leaves', what);
+      expect(await outcome).toEqual({ kind: 'completed', result: 'left' });
+      expect(context.words).toEqual(['leaving']);
+      expect(await begin('spin', { ms: 300 }).outcome).toEqual({ kind: 'completed', result: 'spun' });
+      await expect.poll(() => isolation.threads).toBe(1);
+    },
+  );
+
+  test('is ended when what nobody saw to be left in it grows too large', async () => {
     const { begin, isolation } = executor();
-    expect(await begin('leaves').outcome).toEqual({ kind: 'completed', result: 'left' });
+    expect(await begin('leaves', 'growth unseen').outcome).toEqual({ kind: 'completed', result: 'left' });
     await expect.poll(() => isolation.threads, { timeout: 10_000 }).toBe(0);
     expect(await begin('where').outcome).toMatchObject({ kind: 'completed' });
   });

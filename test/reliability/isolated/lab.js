@@ -114,12 +114,20 @@ export const lab = defineState('lab', {
     return 'told';
   }),
 
-  /** Leaves behind what goes on to grow when it has ended. */
-  leaves: defineTask({ isolate, memoryMb: 64 }, () => {
-    const kept = [];
-    setInterval(() => kept.push(new Array(1_000_000).fill(1)), 10);
-    return 'left';
-  }),
+  /** Leaves behind what goes on when it has ended: grows, computes, or ends its thread. */
+  leaves: defineTask(
+    { isolate, memoryMb: 64, input: z.enum(['growth', 'work', 'exit', 'growth unseen']) },
+    async (task, what) => {
+      const kept = [];
+      const grow = () => kept.push(new Array(1_000_000).fill(1));
+      if (what === 'growth') setInterval(grow, 10);
+      if (what === 'growth unseen') setInterval(grow, 10).unref();
+      if (what === 'work') setTimeout(() => spin(10_000), 20);
+      if (what === 'exit') setTimeout(() => process.exit(1), 100);
+      await task.log('leaving');
+      return 'left';
+    },
+  ),
 
   /** Makes far more than it may hold, and keeps none of it for long; nor does its loop turn. */
   wasteful: defineTask({ isolate, memoryMb: 64 }, () => {
