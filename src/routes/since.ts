@@ -6,13 +6,13 @@ import { RequestError, shown } from '../errors.ts';
 import type { Run } from '../run.ts';
 import { invalidQuery } from './checks.ts';
 
-const wholeNumber = /^\d{1,15}$/;
+const wholeNumberPattern = /^\d{1,15}$/;
 
 /** The last `seq` that the caller has; 0, for everything, when it does not say. */
 export function parseSince(request: FastifyRequest): number {
   const { since } = request.query as { since?: string };
   if (since === undefined) return 0;
-  if (wholeNumber.test(since)) return Number(since);
+  if (wholeNumberPattern.test(since)) return Number(since);
   throw invalidQuery(
     'since',
     `since must be a whole number, the seq of the last message that you have, or 0 for all, and not ${shown(since)}.`,
@@ -26,7 +26,7 @@ export function parseSince(request: FastifyRequest): number {
 export function parseLastEventId({ headers }: FastifyRequest): number | undefined {
   const header = headers['last-event-id'];
   if (header === undefined || header === '') return undefined;
-  if (wholeNumber.test(String(header))) return Number(header);
+  if (wholeNumberPattern.test(String(header))) return Number(header);
   throw new RequestError(
     'bad-request',
     `The header Last-Event-ID must be the id of an event of this stream, a whole number, and not ${shown(String(header))}.`,

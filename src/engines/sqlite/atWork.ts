@@ -5,6 +5,7 @@
 import type { Policies } from '../../policy.ts';
 import type { LiveRun } from './liveRun.ts';
 import type { RunTimes } from './runTimes.ts';
+import { fullName } from './taskName.ts';
 
 /** By `Clock.elapsed`, the earliest first. One that has taken longer than usual may end at any time: its time is over. */
 export type Ends = readonly number[];
@@ -33,7 +34,7 @@ export class AtWork {
     this.#policies = policies;
     for (const run of live) {
       const { state, task } = run;
-      const key = taskKey(state, task);
+      const key = fullName(state, task);
       const known = this.#tasks.get(key);
       if (known) known.runs.push(run);
       else this.#tasks.set(key, { state, task, runs: [run] });
@@ -54,19 +55,19 @@ export class AtWork {
   }
 
   ofTask(state: string, task: string): Ends {
-    const known = this.#tasks.get(taskKey(state, task));
+    const known = this.#tasks.get(fullName(state, task));
     return known ? this.#endsOf(known) : none;
   }
 
   ofClient(state: string, task: string, client: string | null): Ends {
-    const known = this.#tasks.get(taskKey(state, task));
+    const known = this.#tasks.get(fullName(state, task));
     if (!known) return none;
     known.byClient ??= this.#grouped(known, (run) => run.client);
     return known.byClient.get(client) ?? none;
   }
 
   ofKey(state: string, task: string, key: string): Ends {
-    const known = this.#tasks.get(taskKey(state, task));
+    const known = this.#tasks.get(fullName(state, task));
     if (!known) return none;
     known.byKey ??= this.#grouped(known, (run) => run.key);
     return known.byKey.get(key) ?? none;
@@ -99,10 +100,6 @@ export class AtWork {
   #usualMs({ state, task }: TaskAtWork): number {
     return this.#times.meanMs(state, task) ?? this.#times.overallMeanMs() ?? 0;
   }
-}
-
-function taskKey(state: string, task: string): string {
-  return `${state}/${task}`;
 }
 
 function byTime(a: number, b: number): number {

@@ -1,6 +1,7 @@
 /**
  * How long the attempts of each task took lately.
  */
+import { fullName } from './taskName.ts';
 
 const samples = 20;
 /** Of fewer nothing is concluded. */
@@ -11,7 +12,7 @@ export class RunTimes {
   readonly #all: number[] = [];
 
   note(state: string, task: string, tookMs: number): void {
-    const key = `${state}/${task}`;
+    const key = fullName(state, task);
     let times = this.#byTask.get(key);
     if (!times) {
       times = [];
@@ -23,7 +24,7 @@ export class RunTimes {
 
   /** null: it has not run often enough to say. */
   meanMs(state: string, task: string): number | null {
-    return mean(this.#byTask.get(`${state}/${task}`) ?? []);
+    return mean(this.#byTask.get(fullName(state, task)) ?? []);
   }
 
   /** Of all tasks alike. */

@@ -1,7 +1,6 @@
 /**
- * Which runs a list query means, in terms that an index answers.
+ * Which runs a list, or a cancel of many, means: in terms that an index answers.
  */
-
 import type { BoundedMatch } from './cancelOrder.ts';
 import type { SqlValue } from './driver.ts';
 import type { ReadOperation } from './protocol.ts';

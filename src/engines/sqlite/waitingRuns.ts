@@ -11,6 +11,7 @@ import { highestPriority } from '../../policy.ts';
 import type { BoundedMatch } from './cancelOrder.ts';
 import { Tally } from './tally.ts';
 import { type Limits, noLimits } from './taskLimits.ts';
+import { fullName } from './taskName.ts';
 import { Turns } from './turns.ts';
 import { type Candidate, WaitingTask } from './waitingTask.ts';
 
@@ -58,7 +59,7 @@ export class WaitingRuns {
   constructor(limits: readonly Limits[], threads: number) {
     this.#threads = threads;
     for (const each of limits) {
-      this.#tasks.set(taskKey(each.state, each.task), new WaitingTask(each, this.#turns));
+      this.#tasks.set(fullName(each.state, each.task), new WaitingTask(each, this.#turns));
     }
   }
 
@@ -186,7 +187,7 @@ export class WaitingRuns {
   }
 
   isPaused({ state, task }: Pick<Place, 'state' | 'task'>): boolean {
-    return this.#modes.size > 0 && this.#isPaused(taskKey(state, task));
+    return this.#modes.size > 0 && this.#isPaused(fullName(state, task));
   }
 
   /**
@@ -241,7 +242,7 @@ export class WaitingRuns {
 
   /** The span in which a task's beginnings are counted; undefined when they are not. */
   rateSpanMs(state: string, task: string): number | undefined {
-    return this.#tasks.get(taskKey(state, task))?.limits.limits.rateLimit?.perMs;
+    return this.#tasks.get(fullName(state, task))?.limits.limits.rateLimit?.perMs;
   }
 
   /** When attempts of a task began before the store was opened, oldest first. */
@@ -263,7 +264,7 @@ export class WaitingRuns {
   // ---- What an admin says
 
   setMode({ state, task = '' }: Scope, mode: Mode): void {
-    const key = taskKey(state, task);
+    const key = fullName(state, task);
     const before = this.#modes.get(key) ?? 'run';
     this.#applyMode(key, mode);
     this.#undo.push(() => this.#applyMode(key, before));
@@ -273,7 +274,7 @@ export class WaitingRuns {
   replaceModes(modes: readonly ScopeMode[]): void {
     this.#changed();
     this.#modes.clear();
-    for (const { scope, mode } of modes) this.#modes.set(taskKey(scope.state, scope.task ?? ''), mode);
+    for (const { scope, mode } of modes) this.#modes.set(fullName(scope.state, scope.task ?? ''), mode);
     for (const [key, task] of this.#tasks) task.paused = this.#isPaused(key);
   }
 
@@ -341,7 +342,7 @@ export class WaitingRuns {
   }
 
   #task(state: string, name: string): WaitingTask {
-    const key = taskKey(state, name);
+    const key = fullName(state, name);
     let task = this.#tasks.get(key);
     if (!task) {
       // One that the server no longer has: its runs are told so when their turn comes.
@@ -351,9 +352,4 @@ export class WaitingRuns {
     }
     return task;
   }
-}
-
-/** Names that stand in URLs have no slash; what comes before it is the state's own key. */
-function taskKey(state: string, task: string): string {
-  return `${state}/${task}`;
 }
