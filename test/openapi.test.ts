@@ -263,6 +263,27 @@ function routesOf(tree: string): string[] {
   return routes;
 }
 
+describe('a snapshot', () => {
+  const shown = schemaOf('Snapshot').properties as Record<string, { description: string }>;
+
+  test('is said to have an error while it waits for its next attempt, too, as it has', async () => {
+    const flaky = defineTask({ retries: { attempts: 2, delayMs: 600_000, jitter: 'none' } }, () => {
+      throw new Error('not yet');
+    });
+    const { url, start } = await embed({ flaky });
+    const { task_id } = await start('flaky');
+    await expect
+      .poll(async () => (await fetch(`${url}/api/lab/task/result/${task_id}`)).json())
+      .toMatchObject({ status: 'Pending', error: { message: 'not yet' } });
+    expect(shown.error?.description).toContain('`Error`');
+    expect(shown.error?.description).toContain('`Pending`');
+  });
+
+  test('is not promised a seq without gaps: a crash may make some', () => {
+    expect(shown.seq?.description).toContain('skipped after a crash');
+  });
+});
+
 describe('what the server answers', () => {
   /** The documented schema, as the one validator that is at hand reads it. */
   function documented(name: string): z.ZodType {
