@@ -2,13 +2,19 @@
  * What the commands of an admin share: the data that they are about, and the refusal of names that are not there.
  */
 import { resolve } from 'node:path';
+import type { Option } from 'commander';
 import type { AdminStore } from './admin.ts';
 import { readSetting, settings } from './config.ts';
 import type { Scope } from './engine.ts';
 import { openAdmin } from './engines/open.ts';
 import { StartError } from './errors.ts';
-import type { Flags } from './serveCommand.ts';
+import { type Flags, settingOption } from './serveCommand.ts';
 import { ServedTasks } from './servedTasks.ts';
+
+/** `--data` of a command that refuses a folder without a database: there is nothing in a new one to decide about. */
+export function existingDataOption(): Option {
+  return settingOption('data', 'folder of the database, which a server must have made');
+}
 
 export async function withAdmin(
   flags: Flags,

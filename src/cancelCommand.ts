@@ -6,11 +6,11 @@ import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Command, Option } from 'commander';
 import type { AdminStore, CancelProgress } from './admin.ts';
-import { refuseUnknown, withAdmin } from './adminCommand.ts';
+import { existingDataOption, refuseUnknown, withAdmin } from './adminCommand.ts';
 import { systemClock } from './clock.ts';
 import type { Match } from './engine.ts';
 import { exitCode, StartError, shown } from './errors.ts';
-import { type Flags, settingOption } from './serveCommand.ts';
+import type { Flags } from './serveCommand.ts';
 import { type ClientToken, tokenDigest, tokenPrefix } from './token.ts';
 
 const notes = `
@@ -43,7 +43,7 @@ export function cancelCommand(root: Command): void {
       ]),
     )
     .addOption(new Option('--all', 'the runs of everybody').conflicts(filters))
-    .addOption(settingOption('data'))
+    .addOption(existingDataOption())
     .addHelpText('after', notes)
     .action(cancel);
 }

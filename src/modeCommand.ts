@@ -4,9 +4,9 @@
  */
 import type { Command } from 'commander';
 import type { AdminStore } from './admin.ts';
-import { refuseUnknown, withAdmin } from './adminCommand.ts';
+import { existingDataOption, refuseUnknown, withAdmin } from './adminCommand.ts';
 import type { Mode, Scope } from './engine.ts';
-import { type Flags, settingOption } from './serveCommand.ts';
+import type { Flags } from './serveCommand.ts';
 
 const commands: { name: string; mode: Mode; meaning: string; told: string }[] = [
   {
@@ -36,7 +36,7 @@ export function modeCommands(root: Command): void {
       .description(meaning)
       .argument('<state>', 'the name of the state')
       .argument('[task]', 'one of its tasks (default: all of them)')
-      .addOption(settingOption('data'));
+      .addOption(existingDataOption());
     if (mode !== 'run') command.option('--force', 'also for a name that only a later server will have');
     command.action(async (state: string, task: string | undefined, flags: Flags) => {
       await decide(task === undefined ? { state } : { state, task }, mode, told, flags);

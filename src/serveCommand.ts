@@ -36,8 +36,9 @@ export function serveCommand(root: Command): void {
   });
 }
 
-export function settingOption(name: SettingName): Option {
-  const { flag, meaning, fallback, fallbackShown, environment } = settings[name];
+/** `meaning`: what it is to a command for which it is not quite what it is to `serve`. */
+export function settingOption(name: SettingName, meaning: string = settings[name].meaning): Option {
+  const { flag, fallback, fallbackShown, environment } = settings[name];
   const shown = fallbackShown ?? String(fallback);
   const option = new Option(flag, `${meaning} (default: ${shown}) [${environment.join(', ')}]`);
   return Array.isArray(fallback) ? option.argParser(joinRepeated) : option;

@@ -41,7 +41,7 @@ export interface TaskContext {
   readonly signal: AbortSignal;
   /** Tells watchers how far the run is. Resolves at once: it never waits for a disk or a slow watcher. */
   update(update: TaskUpdate): Promise<void>;
-  /** Adds a line, with any fields, to the run's history. Resolves at once. */
+  /** Adds a line, with any fields, to the run's history. Resolves at once; a `TypeError` for fields that are no object. */
   log(text: string, fields?: Record<string, unknown>): Promise<void>;
   /** Resolves after `ms` milliseconds; rejects with `signal.reason` as soon as the signal is aborted. */
   sleep(ms: number): Promise<void>;

@@ -47,7 +47,12 @@ export class AttemptTaskContext implements TaskContext {
   }
 
   log(text: string, fields?: Record<string, unknown>): Promise<void> {
-    return this.#attempt.log(cut(String(text), textLimitBytes), fields && checkFields(fields));
+    const line = cut(String(text), textLimitBytes);
+    try {
+      return this.#attempt.log(line, checkFields(fields));
+    } catch (error) {
+      return Promise.reject(error);
+    }
   }
 
   sleep(ms: number): Promise<void> {
@@ -97,15 +102,32 @@ function checkUpdate(update: TaskUpdate): RunPatch {
   return patch;
 }
 
-function checkFields(fields: Record<string, unknown>): Record<string, unknown> {
+function checkFields(
+  fields: Record<string, unknown> | null | undefined,
+): Record<string, unknown> | undefined {
+  if (fields === undefined || fields === null) return undefined;
+  if (!isObject(fields)) throw noFields(fields);
+  let copy: unknown;
   try {
     const json = JSON.stringify(fields);
     if (json.length > textLimitBytes)
       return { omitted: `fields of ${json.length} characters: the limit is ${textLimitBytes}` };
-    return JSON.parse(json);
+    copy = JSON.parse(json);
   } catch (error) {
     return { omitted: `fields that cannot be JSON: ${(error as Error).message}` };
   }
+  // A Date, for one, is a string as JSON.
+  if (!isObject(copy)) throw noFields(fields);
+  return copy;
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function noFields(fields: unknown): TypeError {
+  const found = Array.isArray(fields) ? `the array [${describe(fields)}]` : describe(fields);
+  return new TypeError(`log(text, fields) takes an object of fields, such as { line: 2 }, not ${found}.`);
 }
 
 /** A copy of the value as JSON sees it, so that what is shown, stored and read again is one and the same. */

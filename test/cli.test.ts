@@ -149,6 +149,24 @@ describe('spyglass-tasks', () => {
     }
   });
 
+  test('says of --data that the folder is made when missing where it is, and nowhere else', async () => {
+    const { root } = project();
+    const commands = [['serve'], ['token', 'create'], ['pause'], ['drain'], ['resume'], ['cancel']];
+    const helps = await Promise.all(
+      commands.map(async (command) => [command.join(' '), (await cli(root, [...command, '--help'])).stdout]),
+    );
+    for (const [command, help = ''] of helps) {
+      const [, meaning] = /--data <folder> (.*?) \(default/.exec(help.replace(/\s+/g, ' ')) ?? [];
+      const makesIt = command === 'serve' || command === 'token create';
+      expect([command, meaning]).toEqual([
+        command,
+        makesIt
+          ? 'folder of the database, made when missing'
+          : 'folder of the database, which a server must have made',
+      ]);
+    }
+  });
+
   test.for<[string[], string]>([
     [[], 'Usage'],
     [['sreve'], 'unknown command'],

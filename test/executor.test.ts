@@ -127,6 +127,30 @@ describe('the context', () => {
     ]);
   });
 
+  test('refuses fields of a line that are no object, and takes a text that is no string', async () => {
+    const refusals: string[] = [];
+    const { lines } = await attempt(async (task) => {
+      for (const wrong of ['text', '', 7, 0, false, [1, 2], new Date(0), () => 1, Symbol('s'), 1n]) {
+        await task
+          .log('a line', wrong as never)
+          .catch((error: Error) => refusals.push(`${error.name}: ${error.message}`));
+      }
+      await task.log(7 as never, null as never);
+      await task.log('kept', { n: 1 });
+    });
+    const named = ['"text"', '""', '7', '0', 'false', 'the array [1,2]', String(new Date(0)), 'a function'];
+    expect(refusals).toEqual(
+      [...named, 'Symbol(s)', '1'].map(
+        (found) =>
+          `TypeError: log(text, fields) takes an object of fields, such as { line: 2 }, not ${found}.`,
+      ),
+    );
+    expect(lines).toEqual([
+      ['7', undefined],
+      ['kept', { n: 1 }],
+    ]);
+  });
+
   test('sleeps for as long as it is told, be it for ever, and wakes when it is aborted', async () => {
     for (const ms of [2 ** 31, Number.POSITIVE_INFINITY]) {
       const { outcome } = await attempt((task) => task.sleep(ms), { after: soon(), because: 'shutdown' });

@@ -139,6 +139,13 @@ describe('the words of an isolated attempt', () => {
     ]);
   });
 
+  test('are checked as those of any other', async () => {
+    const { outcome, context } = executor().begin('mislogs');
+    const message = expect.stringContaining('not the array [no,fields].');
+    expect(await outcome).toMatchObject({ kind: 'failed', error: { name: 'TypeError', message } });
+    expect(context.words).toEqual([]);
+  });
+
   test('arrive in their order, all of them, and before its end', async () => {
     const count = 5000;
     const { outcome, context } = executor().begin('turns', { count });

@@ -16,6 +16,7 @@ import type { JsonSchema } from '../src/jsonSchema.ts';
 import { createLog } from '../src/logging.ts';
 import type { Operation } from '../src/openapi/paths.ts';
 import { type OpenApiDocument, openApiDocument } from '../src/openapi.ts';
+import { longestSpanMs } from '../src/policy.ts';
 import { loadRegistry, Registry } from '../src/registry.ts';
 import { defineState, defineTask } from '../src/task.ts';
 import { nastyRegistry } from './fixtures/openapi/nasty.ts';
@@ -97,6 +98,33 @@ describe('each task', () => {
       openApiDocument(states, { direct: true, version: '1' }),
     );
     expect(requestBody?.required).toBe(true);
+  });
+
+  test('lets a caller ask for no longer timeout_ms than its author gives it', () => {
+    const states = new Registry();
+    states.add(
+      defineState('lab', {
+        quick: defineTask({ timeoutMs: 500 }, () => null),
+        free: defineTask({}, () => null),
+      }),
+    );
+    const of = openApiDocument(states, { direct: true, version: '1' });
+    const maximum = (path: string) => {
+      const own = operationAt(path, of).parameters.find(
+        (parameter) => 'name' in parameter && parameter.name === 'timeout_ms',
+      );
+      return own && 'schema' in own ? own.schema.maximum : undefined;
+    };
+    const shared = { $ref: '#/components/parameters/TimeoutMs' };
+    for (const api of ['/api/lab/task', '/api/lab/tasks/{client_token}']) {
+      for (const end of ['', '/bulk']) {
+        expect(maximum(`${api}/start/quick${end}`)).toBe(500);
+        expect(operationAt(`${api}/start/quick${end}`, of).parameters).not.toContainEqual(shared);
+        expect(operationAt(`${api}/start/free${end}`, of).parameters).toContainEqual(shared);
+      }
+      expect(operationAt(`${api}/retry/{task_id}`, of).parameters).toContainEqual(shared);
+    }
+    expect(of.components.parameters.TimeoutMs.schema.maximum).toBe(longestSpanMs);
   });
 
   test('is found in a document whose direct routes are off, with a token only', () => {
@@ -262,6 +290,27 @@ function routesOf(tree: string): string[] {
   }
   return routes;
 }
+
+describe('a snapshot', () => {
+  const shown = schemaOf('Snapshot').properties as Record<string, { description: string }>;
+
+  test('is said to have an error while it waits for its next attempt, too, as it has', async () => {
+    const flaky = defineTask({ retries: { attempts: 2, delayMs: 600_000, jitter: 'none' } }, () => {
+      throw new Error('not yet');
+    });
+    const { url, start } = await embed({ flaky });
+    const { task_id } = await start('flaky');
+    await expect
+      .poll(async () => (await fetch(`${url}/api/lab/task/result/${task_id}`)).json())
+      .toMatchObject({ status: 'Pending', error: { message: 'not yet' } });
+    expect(shown.error?.description).toContain('`Error`');
+    expect(shown.error?.description).toContain('`Pending`');
+  });
+
+  test('is not promised a seq without gaps: a crash may make some', () => {
+    expect(shown.seq?.description).toContain('skipped after a crash');
+  });
+});
 
 describe('what the server answers', () => {
   /** The documented schema, as the one validator that is at hand reads it. */

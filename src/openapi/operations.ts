@@ -3,7 +3,7 @@
  */
 import type { TaskDefinition } from '../task.ts';
 import type { Access } from './access.ts';
-import type { ParameterName } from './parameters.ts';
+import { type OwnParameter, type ParameterName, timeoutOf } from './parameters.ts';
 import { eventStream, json, type ProblemStatus, type Responses, responseRef } from './responses.ts';
 import { manyInputs } from './schemas.ts';
 import { schemaRef } from './shapes.ts';
@@ -13,7 +13,7 @@ export interface OperationText {
   summary: string;
   /** Markdown. */
   description: string;
-  parameters?: readonly ParameterName[];
+  parameters?: readonly (ParameterName | OwnParameter)[];
   requestBody?: RequestBody;
   /** What it answers when all is well. */
   answers: Responses;
@@ -43,7 +43,7 @@ export function startTask(
         `Follow it at \`WS ${addresses.stream}\` or \`GET ${addresses.events}\`, or read \`GET ${addresses.result}\`. ` +
         'Or have it all in this answer: `Prefer: wait=30` waits for the end, and `Accept: text/event-stream` gets the events.',
     ),
-    parameters: [...startOptions, 'Prefer'],
+    parameters: [...startOptions(timeoutOf(task.policy.timeoutMs)), 'Prefer'],
     answers: { 200: responseRef('Started') },
     problems: [413, 415, 422, 429, 503],
   };
@@ -51,7 +51,9 @@ export function startTask(
 }
 
 /** What every start takes, one or many, or a run again. */
-const startOptions = ['DelayMs', 'RunAt', 'Priority', 'TimeoutMs', 'IdempotencyKey'] as const;
+function startOptions(timeout: ParameterName | OwnParameter): (ParameterName | OwnParameter)[] {
+  return ['DelayMs', 'RunAt', 'Priority', timeout, 'IdempotencyKey'];
+}
 
 export function startMany(
   task: TaskDefinition,
@@ -67,7 +69,7 @@ export function startMany(
       'Starts one run for each of up to 10,000 inputs: all of them, or none when one does not fit. The options hold for each.',
       task.input === null ? 'The task takes no input: each of the inputs is null.' : null,
     ),
-    parameters: startOptions,
+    parameters: startOptions(timeoutOf(task.policy.timeoutMs)),
     requestBody: {
       required: true,
       description: 'The inputs, up to 32 MiB in all and 1 MiB each.',
@@ -95,7 +97,8 @@ export function retryRun({ aRun }: Access): OperationText {
     description:
       'Starts a new run with the input of one that has ended, and answers as a start does; `retry_of` names the old one. The ' +
       'task must still be there, and take that input. It takes no body.',
-    parameters: ['TaskId', ...startOptions, 'Prefer'],
+    // A run of any task of the state: which limit holds is not known here.
+    parameters: ['TaskId', ...startOptions('TimeoutMs'), 'Prefer'],
     answers: { 200: responseRef('Started') },
     problems: [409, 413, 415, 422, 429, 503],
   };

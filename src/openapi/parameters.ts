@@ -1,7 +1,8 @@
 /**
  * What stands in addresses and headers, named once.
  */
-import { highestPriority } from '../policy.ts';
+import type { JsonSchema } from '../jsonSchema.ts';
+import { highestPriority, longestSpanMs } from '../policy.ts';
 
 /** `components/parameters`. */
 export const sharedParameters = {
@@ -38,7 +39,7 @@ export const sharedParameters = {
   DelayMs: {
     name: 'delay_ms',
     in: 'query',
-    schema: { type: 'integer', minimum: 0, maximum: 315_360_000_000 },
+    schema: { type: 'integer', minimum: 0, maximum: longestSpanMs },
     description: 'The run begins no sooner than so many milliseconds from now: up to 10 years.',
   },
   RunAt: {
@@ -58,7 +59,7 @@ export const sharedParameters = {
   TimeoutMs: {
     name: 'timeout_ms',
     in: 'query',
-    schema: { type: 'integer', minimum: 1, maximum: 315_360_000_000 },
+    schema: { type: 'integer', minimum: 1, maximum: longestSpanMs },
     description: 'How long each attempt may take, in milliseconds: not more than the task gives it.',
   },
   IdempotencyKey: {
@@ -110,6 +111,29 @@ export interface ParameterRef {
   $ref: `#/components/parameters/${ParameterName}`;
 }
 
-export function parameterRefs(...names: ParameterName[]): ParameterRef[] {
-  return names.map((name) => ({ $ref: `#/components/parameters/${name}` }));
+/** A parameter as a single operation has it. */
+export interface OwnParameter {
+  name: string;
+  in: string;
+  schema: JsonSchema;
+  description: string;
+}
+
+export function parameterRefs(
+  ...parameters: (ParameterName | OwnParameter)[]
+): (ParameterRef | OwnParameter)[] {
+  return parameters.map((parameter) =>
+    typeof parameter === 'string' ? { $ref: `#/components/parameters/${parameter}` } : parameter,
+  );
+}
+
+/** `timeout_ms` of a task's start: what its author gives an attempt is the most that a caller may ask for. */
+export function timeoutOf(limitMs: number | null): ParameterName | OwnParameter {
+  if (limitMs === null) return 'TimeoutMs';
+  const { TimeoutMs: shared } = sharedParameters;
+  return {
+    ...shared,
+    schema: { ...shared.schema, maximum: limitMs },
+    description: `How long each attempt may take, in milliseconds. Without it, the ${limitMs} that the task gives it.`,
+  };
 }

@@ -21,14 +21,14 @@ import {
   watchRun,
   watchRuns,
 } from './operations.ts';
-import { type ParameterRef, parameterRefs } from './parameters.ts';
+import { type OwnParameter, type ParameterRef, parameterRefs } from './parameters.ts';
 import { json, problems, type Responses } from './responses.ts';
 import { schemaRef } from './shapes.ts';
 
 export interface Operation extends Pick<OperationText, 'summary' | 'description' | 'requestBody'> {
   operationId: string;
   tags: string[];
-  parameters: ParameterRef[];
+  parameters: (ParameterRef | OwnParameter)[];
   responses: Responses;
 }
 

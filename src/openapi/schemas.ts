@@ -128,7 +128,7 @@ export const sharedSchemas: Record<string, JsonSchema> = {
       '`Pending`: accepted, and waiting. `Starting`: taken up. `Processing`: at work. `Completed`, `Error` and ' +
       '`Cancelled`: how it ended, which never changes.',
   },
-  RunError: object('Why a run ended in `Error`.', runError),
+  RunError: object('Why a run, or an attempt of it, failed.', runError),
   RunList: object(
     'Runs by their `task_id`, the newest first.',
     { all_tasks: { type: 'object', additionalProperties: schemaRef('Snapshot') } },

@@ -35,10 +35,15 @@ export const snapshot = {
   result: { description: 'Any JSON: what the task returned, or what there is of it so far.' },
   error: {
     anyOf: [schemaRef('RunError'), { type: 'null' }],
-    description: 'Why the run ended in `Error`; null otherwise.',
+    description:
+      'With `Error`, why the run ended so; with `Pending`, why its latest attempt failed, after which it waits for the next; ' +
+      'null otherwise.',
   },
   attempt: count('Which try this is; 0 until the first begins.', 0),
-  seq: count('The number of the latest event of the run. Events count up from 1, without gaps.', 1),
+  seq: count(
+    'The number of the latest event of the run. It begins with 1 and only ever rises; numbers may be skipped after a crash.',
+    1,
+  ),
   timestamp: { type: 'string', format: 'date-time', description: 'When that event happened, in UTC.' },
 } satisfies Record<AlwaysThere<Snapshot>, JsonSchema>;
 

@@ -4,10 +4,10 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { bulkBody, startMany } from './bulk.ts';
 import type { RouteParts } from './parts.ts';
-import { retryRun } from './retry.ts';
+import { checkRetry, retryRun } from './retry.ts';
 import { cancelRun, checkCancel, type RunParams, readRun } from './runs.ts';
 import { scheduleRoutes } from './schedules.ts';
-import { checkStart, checkStartHead, startRun } from './start.ts';
+import { checkStart, startRun } from './start.ts';
 
 export function directRoutes(app: FastifyInstance, parts: RouteParts): void {
   const resultsOf = (request: FastifyRequest) => `/api/${(request.params as RunParams).state}/task/result`;
@@ -34,7 +34,7 @@ export function directRoutes(app: FastifyInstance, parts: RouteParts): void {
     onRequest: [
       ...parts.limits.byAddress,
       (request, _reply, done) => {
-        checkStartHead(parts, request);
+        checkRetry(parts, request);
         done();
       },
     ],

@@ -18,7 +18,7 @@ export interface CheckedInput {
 export function checkInput(task: TaskDefinition, body: JsonBody | undefined): CheckedInput {
   if (task.input === null) {
     if (body === undefined) return { text: null, value: undefined };
-    throw invalidInput('', `The task ${task.name} takes no input. Send no body, not even {}.`);
+    throw inputOfNone(task.name);
   }
   if (body === undefined && !task.input.optional) throw missingInput(task.name, task.input);
   const parsed = task.input.parse(body?.value);
@@ -50,6 +50,11 @@ export function refusedInput(errors: FieldError[]): RequestError {
   return new RequestError('invalid-input', `${where}${first?.message ?? 'The input is refused'}${more}`, {
     errors,
   });
+}
+
+/** What any body is answered with when the task takes no input. */
+export function inputOfNone(taskName: string): RequestError {
+  return invalidInput('', `The task ${taskName} takes no input. Send no body, not even {}.`);
 }
 
 function missingInput(taskName: string, input: InputSchema): RequestError {

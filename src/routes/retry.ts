@@ -10,8 +10,17 @@ import { fingerprint, idempotencyKey } from './idempotency.ts';
 import { checkInput } from './input.ts';
 import type { RouteParts } from './parts.ts';
 import type { RunParams } from './runs.ts';
-import { acceptStart, startRequest } from './start.ts';
+import { acceptStart, checkStartHead, startRequest } from './start.ts';
 import { startOptions } from './startOptions.ts';
+
+/** Whatever can be known of a retry before its body, which should be none, is read; of which task it is, only its run says. */
+export function checkRetry(parts: RouteParts, request: FastifyRequest): void {
+  checkStartHead(parts, request, null, bodyOfRetry);
+}
+
+function bodyOfRetry(): RequestError {
+  return new RequestError('bad-request', 'A retry takes no body. Send none.');
+}
 
 /** Answers as a start does. The task must still be there, and take that input as it is now. */
 export async function retryRun(
@@ -22,7 +31,7 @@ export async function retryRun(
 ): Promise<string | FastifyReply> {
   const { state, id } = request.params as RunParams;
   const { snapshot } = await requireRun(parts, state, id, request.clientToken?.id ?? null);
-  if (request.body !== undefined) throw new RequestError('bad-request', 'A retry takes no body. Send none.');
+  if (request.body !== undefined) throw bodyOfRetry();
   if (!isTerminal(snapshot.status)) {
     const detail = `The run ${id} is ${snapshot.status}: only one that has ended can be run again.`;
     throw new RequestError('not-ended', detail);

@@ -36,7 +36,7 @@ export async function readRun(
 /** Whatever can be known of a cancel before its body, which should be none, is read. */
 export function checkCancel(request: FastifyRequest): void {
   checkQuery(request);
-  checkBodyType(request.raw);
+  checkBodyType(request, bodyOfCancel);
 }
 
 /** Asks a run of the caller's to end, and answers with where it stands. One that has ended is a 409. */
@@ -48,12 +48,16 @@ export async function cancelRun(
 ): Promise<string> {
   const { state, id } = request.params as RunParams;
   await requireRun(parts, state, id, client);
-  if (request.body !== undefined) throw new RequestError('bad-request', 'A cancel takes no body. Send none.');
+  if (request.body !== undefined) throw bodyOfCancel();
   requireStillGood(parts, request);
   const cancellation = await parts.engine.cancel(id);
   if (!cancellation) throw unknownRun(state, id);
   if (cancellation.kind === 'already-ended') throw alreadyEnded(cancellation.run);
   return asJson(reply, JSON.stringify(cancellation.run.snapshot));
+}
+
+function bodyOfCancel(): RequestError {
+  return new RequestError('bad-request', 'A cancel takes no body. Send none.');
 }
 
 function alreadyEnded({ snapshot }: Run): RequestError {

@@ -8,12 +8,12 @@ import type { JsonBody } from '../json.ts';
 import type { TaskDefinition } from '../task.ts';
 import { prefers } from './accept.ts';
 import { asJson } from './answer.ts';
-import { checkBodyType } from './body.ts';
+import { type BodyRefusal, checkBodyType } from './body.ts';
 import { requireStillGood } from './caller.ts';
 import { requireTask } from './checks.ts';
 import { eventStreamType, followRun } from './events.ts';
 import { fingerprint, idempotencyKey } from './idempotency.ts';
-import { addKeys, type CheckedInput, checkInput } from './input.ts';
+import { addKeys, type CheckedInput, checkInput, inputOfNone } from './input.ts';
 import type { RouteParts } from './parts.ts';
 import { waitOfStart } from './prefer.ts';
 import { retryAfter } from './problems.ts';
@@ -29,12 +29,25 @@ export interface StartParams {
 /** Whatever can be known of a start before its body is read, so that a body nobody wants is never waited for. */
 export function checkStart(parts: RouteParts, request: FastifyRequest): void {
   const { state, task } = request.params as StartParams;
-  checkStartHead(parts, request, requireTask(parts.registry, state, task));
+  const definition = requireTask(parts.registry, state, task);
+  // Many starts at once have a list, if of nulls.
+  const takesBody = definition.input !== null || request.routeOptions.config.readsBytes;
+  checkStartHead(
+    parts,
+    request,
+    definition.policy.timeoutMs,
+    takesBody ? null : () => inputOfNone(definition.name),
+  );
 }
 
-/** The same where the task is not known yet. */
-export function checkStartHead(parts: RouteParts, request: FastifyRequest, task?: TaskDefinition): void {
-  startOptions(request, task?.policy.timeoutMs ?? null, parts.clock.now());
+/** The same for whatever starts a run. `refusal` is what a body is answered with; null where one is taken. */
+export function checkStartHead(
+  parts: RouteParts,
+  request: FastifyRequest,
+  timeoutLimitMs: number | null,
+  refusal: BodyRefusal | null,
+): void {
+  startOptions(request, timeoutLimitMs, parts.clock.now());
   idempotencyKey(request);
   if (parts.isStopping()) {
     throw new RequestError(
@@ -45,7 +58,7 @@ export function checkStartHead(parts: RouteParts, request: FastifyRequest, task?
       },
     );
   }
-  checkBodyType(request.raw);
+  checkBodyType(request, refusal);
 }
 
 /** Answers with the snapshot of the new run, once it is on disk. `resultsAt` is where the caller reads results. */

@@ -10,9 +10,9 @@ import { authenticateWith } from './caller.ts';
 import { checkQuery, invalidQuery, unknownState } from './checks.ts';
 import { parseLimit } from './limit.ts';
 import type { RouteParts } from './parts.ts';
-import { retryRun } from './retry.ts';
+import { checkRetry, retryRun } from './retry.ts';
 import { cancelRun, checkCancel, readRun } from './runs.ts';
-import { checkStart, checkStartHead, startRun } from './start.ts';
+import { checkStart, startRun } from './start.ts';
 
 interface TokenParams {
   state: string;
@@ -51,7 +51,7 @@ export function stateEventRoutes(app: FastifyInstance, parts: RouteParts): void 
     onRequest: [
       ...withToken,
       (request, _reply, done) => {
-        checkStartHead(parts, request);
+        checkRetry(parts, request);
         done();
       },
     ],

@@ -118,6 +118,37 @@ describe('Starting a task directly', () => {
     }
   });
 
+  test('says that no body is taken, and not to send JSON, to one of another type', async () => {
+    const server = await lab();
+    const { task_id } = await server.start('hold');
+    const token = await server.token();
+    const own = await server.start('hold', token);
+    const direct = `${server.url}/api/lab/task`;
+    const withToken = `${server.url}/api/lab/tasks/${token}`;
+    const refusals = [
+      ['start/ok', 'start/ok', 'invalid-input', 'The task ok takes no input. Send no body, not even {}.'],
+      [`cancel/${task_id}`, `cancel/${own.task_id}`, 'bad-request', 'A cancel takes no body. Send none.'],
+      [`retry/${task_id}`, `retry/${own.task_id}`, 'bad-request', 'A retry takes no body. Send none.'],
+    ] as const;
+    const form = { 'content-type': 'application/x-www-form-urlencoded' };
+    for (const [directly, byToken, code, sentence] of refusals) {
+      for (const address of [`${direct}/${directly}`, `${withToken}/${byToken}`]) {
+        for (const headers of [form, { 'content-encoding': 'gzip' }, {}]) {
+          expect((await problem(await post(address, '{}', headers), code)).detail).toBe(sentence);
+        }
+        const chunked = request(
+          `POST ${new URL(address).pathname}`,
+          { 'Transfer-Encoding': 'chunked', 'Content-Type': form['content-type'] },
+          '2\r\n{}\r\n0\r\n\r\n',
+        );
+        expect((await problem(await exchange(server.url, chunked), code)).detail).toBe(sentence);
+      }
+    }
+    // The list of a start of many is a body.
+    const many = await post(`${direct}/start/ok/bulk`, '{"inputs":[null]}', form);
+    expect((await problem(many, 'unsupported-media-type')).detail).toContain('Send JSON');
+  });
+
   test('says where a body stops being JSON', async () => {
     const { url } = await lab();
     const { detail } = await problem(

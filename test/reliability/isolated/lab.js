@@ -86,6 +86,8 @@ export const lab = defineState('lab', {
     process.exit(code);
   }),
 
+  mislogs: defineTask({ isolate }, (task) => task.log('a line', ['no', 'fields'])),
+
   hungry: defineTask({ isolate, memoryMb: 64 }, (task) => {
     task.log('eating');
     const text = JSON.stringify(Array.from({ length: 1000 }, (_, i) => ({ i })));
