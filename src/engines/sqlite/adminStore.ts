@@ -43,6 +43,7 @@ export class SqliteAdminStore implements AdminStore {
 
   hasActive(scope: Scope): boolean {
     const { where, params } = matching(scope);
+    // `status < 3` for the sake of the index, as in the store.
     const sql = `SELECT 1 FROM runs WHERE status < 3 AND status IN (0, 1, 2) AND ${where} LIMIT 1`;
     return this.#sql.get(sql, params) !== undefined;
   }

@@ -35,6 +35,7 @@ import { Leaser } from './leaser.ts';
 import { Modes } from './modes.ts';
 import { Progress } from './progress.ts';
 import type { Accepted, NewRun, RunWish, StoreSettings, WriteAnswers } from './protocol.ts';
+import { Recovery } from './recovery.ts';
 import { RunReader } from './runReader.ts';
 import { RunTimes } from './runTimes.ts';
 import { Scheduler } from './scheduler.ts';
@@ -67,12 +68,12 @@ export class SqliteEngine implements Engine {
   readonly #store: StoreClient;
   readonly #progress: Progress;
   readonly #leaser: Leaser;
+  readonly #recovery: Recovery;
   readonly #estimates: Estimates;
   readonly #reader: RunReader;
   readonly #scheduler: Scheduler;
   readonly #orders: CancelOrders;
-  readonly #modes = new Modes();
-  readonly #served: ServedTasks;
+  readonly #modes: Modes;
   #emit: (event: RunEvent) => void = () => {};
   #lastN = 0;
   #trouble: string | null = null;
@@ -97,7 +98,7 @@ export class SqliteEngine implements Engine {
         isolate: policy.isolate,
       }));
     const served = parts.policies.all().map(({ state, task }) => ({ state, task }));
-    this.#served = new ServedTasks(served);
+    this.#modes = new Modes(parts.log, new ServedTasks(served));
     const settings = {
       folder,
       keepMs,
@@ -128,6 +129,13 @@ export class SqliteEngine implements Engine {
       emit,
       trouble: () => this.#trouble,
     });
+    this.#recovery = new Recovery({
+      ...parts,
+      store: this.#store,
+      progress: this.#progress,
+      emit,
+      released: (row) => this.#leaser.released(row),
+    });
     this.#scheduler = new Scheduler({
       ...parts,
       store: this.#store,
@@ -150,12 +158,13 @@ export class SqliteEngine implements Engine {
   async open(): Promise<void> {
     const ready = await this.#store.open(this.#parts.clock.now());
     this.#lastN = ready.lastN;
-    this.#leaser.open(ready.pending, ready.interrupted);
+    this.#leaser.open(ready.pending);
+    this.#recovery.open(ready.interrupted);
     this.#setModes(ready.modes);
     this.tokens.replace(ready.tokens);
     const opened = this.#scheduler.open();
     // First what an admin has ordered, while it shows what was at work when the process died; and before anything is leased.
-    this.#recovered = this.#orders.receive(ready.orders).then(() => this.#leaser.recover());
+    this.#recovered = this.#orders.receive(ready.orders).then(() => this.#recovery.run());
     // A full disk takes these later. Reads, and the reason for refusing starts, are not to wait for that.
     await Promise.race([Promise.all([this.#recovered, opened]), this.#inTrouble()]);
     this.#progress.start();
@@ -336,7 +345,7 @@ export class SqliteEngine implements Engine {
     if (!answer) return undefined;
     const { row, cancelled } = answer;
     if (cancelled) this.#ended([row]);
-    else this.#leaser.cancel(id);
+    else this.#cancelLeased(id);
     const run = this.#reader.asRun({ row });
     return { kind: !cancelled && isTerminal(run.snapshot.status) ? 'already-ended' : 'accepted', run };
   }
@@ -358,7 +367,13 @@ export class SqliteEngine implements Engine {
 
   #cancelled({ ended, leased }: WriteAnswers['cancelAll']): void {
     this.#ended(ended);
-    for (const id of leased) this.#leaser.cancel(id);
+    for (const id of leased) this.#cancelLeased(id);
+  }
+
+  /** After that was stored. */
+  #cancelLeased(id: string): void {
+    this.#recovery.cancel(id);
+    this.#leaser.cancel(id);
   }
 
   /** Runs that waited have ended. */
@@ -375,26 +390,7 @@ export class SqliteEngine implements Engine {
   }
 
   #setModes(modes: readonly ScopeMode[]): void {
-    const before = this.#modes.all.map(modeText);
-    const inForce = modes.map(modeText);
-    if (inForce.join() === before.join()) return;
-    this.#modes.replace(modes);
-    this.#parts.log('info', `An admin has decided: ${inForce.join(', ') || 'everything runs'}`);
-    for (const mode of modes) if (!before.includes(modeText(mode))) this.#warnOfMissing(mode);
-    this.#leaser.mayHaveOpened();
-  }
-
-  /** A name that was misspelt would otherwise hold up nothing, and nobody would know. */
-  #warnOfMissing({ scope, mode }: ScopeMode): void {
-    const missing = this.#served.missing(scope);
-    if (missing === undefined) return;
-    const { state, task } = scope;
-    const decided = modeText({ scope, mode });
-    this.#parts.log(
-      'warn',
-      `"${decided}" is in force for what this server does not have. ${missing} To end it: spyglass-tasks ${modeText({ scope, mode: 'resume' })}`,
-      { mode, state, task },
-    );
+    if (this.#modes.replace(modes)) this.#leaser.mayHaveOpened();
   }
 
   modes(): readonly ScopeMode[] {
@@ -419,7 +415,7 @@ export class SqliteEngine implements Engine {
     this.#trouble = reason;
     if (reason === null) {
       this.#parts.log('info', 'The store takes runs again');
-      // First in the queue, before a lease.
+      // Before a lease.
       void this.#orders.carryOut();
       this.#leaser.mayHaveOpened();
     } else {
@@ -440,9 +436,4 @@ export class SqliteEngine implements Engine {
     this.#progress.stop();
     await this.#store.close();
   }
-}
-
-/** As the command line has it. */
-function modeText({ scope, mode }: { scope: Scope; mode: Mode | 'resume' }): string {
-  return `${mode} ${scope.state}${scope.task === undefined ? '' : ` ${scope.task}`}`;
 }

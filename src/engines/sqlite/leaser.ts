@@ -7,13 +7,13 @@ import type { Policies } from '../../policy.ts';
 import type { Outcome, RunEvent, Snapshot } from '../../run.ts';
 import type { Row } from './driver.ts';
 import { closingEvents, rowSnapshot } from './history.ts';
-import { type Lease, LiveRun } from './liveRun.ts';
+import { type Lease, LiveRun, leaseOf } from './liveRun.ts';
 import type { Progress } from './progress.ts';
 import type { NewRun } from './protocol.ts';
 import type { RunTimes } from './runTimes.ts';
 import type { StoreClient } from './storeClient.ts';
 import { isUnlimited } from './taskLimits.ts';
-import { verdictOn, verdictOnLost } from './verdict.ts';
+import { verdictOn } from './verdict.ts';
 
 /** A method that has said nothing for so long counts as at work. */
 const silentStartMs = 100;
@@ -50,8 +50,6 @@ export class Leaser {
   readonly #parts: LeaserParts;
   /** Leased runs by id. */
   readonly live = new Map<string, LiveRun>();
-  /** Those that were leased when the process died, and have not been taken back yet. */
-  readonly #lost = new Map<string, Row>();
   /** Runs that are not leased and have not ended. */
   pending = 0;
   #execute: Execute | undefined;
@@ -85,10 +83,9 @@ export class Leaser {
     this.#parts = parts;
   }
 
-  /** `pending`: how many wait in the store. `lost`: the runs that were leased when the process died. */
-  open(pending: number, lost: readonly Row[]): void {
+  /** `pending`: how many wait in the store. */
+  open(pending: number): void {
     this.pending = pending;
-    for (const row of lost) this.#lost.set(row.id as string, row);
     this.#mayBeMore = pending > 0;
     this.#wakeAt = pending > 0 ? 0 : Number.POSITIVE_INFINITY;
   }
@@ -320,7 +317,7 @@ export class Leaser {
         (held) => {
           if (held) {
             for (const event of events) this.#parts.emit(event);
-            if (held !== true) this.#released(held);
+            if (held !== true) this.released(held);
           } else log('warn', 'A stale result was refused', { run: run.id, attempt: run.attempt });
         },
         (error: Error) =>
@@ -336,43 +333,14 @@ export class Leaser {
   }
 
   /** A run that was handed back waits again, or has ended, when a cancel had been accepted meanwhile. */
-  #released(row: Row): void {
+  released(row: Row): void {
     const end = closingEvents(row);
     if (end.length === 0) this.added(1, row.due_at as number | null);
     for (const event of end) this.#parts.emit(event);
   }
 
-  /** Takes back the runs that were leased when the process died. */
-  async recover(): Promise<void> {
-    await Promise.all([...this.#lost.values()].map((row) => this.#recover(row)));
-  }
-
-  async #recover(row: Row): Promise<void> {
-    this.#lost.delete(row.id as string);
-    const lease = leaseOf(row);
-    const run = new LiveRun(this.#parts.progress, lease, rowSnapshot(row));
-    run.skipShown((row.reserved as number | null) ?? 0);
-    run.cancelRequested = row.cancel === 1;
-    const verdict = verdictOnLost(run, this.#parts.policies.of(run.state, run.task));
-    const { update, events } = run.end(verdict.outcome, verdict.back);
-    if (verdict.back) {
-      const released = await this.#parts.store.write({
-        op: 'release',
-        run: update,
-        because: 'death',
-        dueAt: null,
-      });
-      if (released) this.#released(released);
-    } else if (await this.#parts.store.write({ op: 'finish', run: update })) {
-      // Who waits for it may have come before: a full disk takes this end late. What it said before its death is in its history.
-      this.#parts.emit(events.at(-1) as RunEvent);
-    }
-  }
-
   /** Asks a leased run to stop, after that was stored. */
   cancel(id: string): void {
-    const lost = this.#lost.get(id);
-    if (lost) lost.cancel = 1;
     const run = this.live.get(id);
     if (!run) return;
     run.cancelRequested = true;
@@ -413,21 +381,4 @@ export class Leaser {
   giveUp(): void {
     for (const run of this.live.values()) if (!run.closed) this.#finish(run, { kind: 'interrupted' });
   }
-}
-
-function leaseOf(row: Row): Lease {
-  return {
-    n: row.n as number,
-    fence: row.fence as number,
-    id: row.id as string,
-    state: row.state as string,
-    task: row.task as string,
-    client: row.client as string | null,
-    input: row.input as string | null,
-    attempt: row.attempt as number,
-    timeoutMs: row.timeout_ms as number | null,
-    key: row.key as string | null,
-    failures: row.failures as number,
-    deaths: row.deaths as number,
-  };
 }

@@ -11,6 +11,7 @@ import {
   TaskStatus,
   taskStatuses,
 } from '../../run.ts';
+import type { Row } from './driver.ts';
 import { encodeChunks, historyBytes, historyEvents, toColumn } from './history.ts';
 import type { RunUpdate } from './protocol.ts';
 import { isLine, jsonSize, type Line, Unnumbered } from './unnumbered.ts';
@@ -350,4 +351,22 @@ function ending(outcome: Outcome): Ending {
 function waiting(outcome: Outcome, { dueAt }: HandBack): Ending {
   const wait: Ending = { status: TaskStatus.PENDING, error: 'error' in outcome ? outcome.error : null };
   return dueAt === null ? wait : { ...wait, starts_at: new Date(dueAt).toISOString() };
+}
+
+/** The lease that a run's row tells of. */
+export function leaseOf(row: Row): Lease {
+  return {
+    n: row.n as number,
+    fence: row.fence as number,
+    id: row.id as string,
+    state: row.state as string,
+    task: row.task as string,
+    client: row.client as string | null,
+    input: row.input as string | null,
+    attempt: row.attempt as number,
+    timeoutMs: row.timeout_ms as number | null,
+    key: row.key as string | null,
+    failures: row.failures as number,
+    deaths: row.deaths as number,
+  };
 }
